@@ -1,0 +1,59 @@
+"""Connections to Postgres and Redis with the time-outs that keep a dead peer from holding anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from db.settings import Settings
+
+# A half-open connection must not hold a partition: Postgres ends a transaction that idles, and notices a dead peer.
+_GUARDS = {
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "15s",
+}
+
+
+def _server_settings(name: str) -> dict[str, str]:
+    return {"application_name": name, "timezone": "UTC", **_GUARDS}
+
+
+async def postgres(url: str, name: str = "milepost", timeout: float = 10) -> asyncpg.Connection:
+    """One connection of its own, named `name` in pg_stat_activity."""
+    return await asyncpg.connect(url, timeout=timeout, server_settings=_server_settings(name))
+
+
+async def pool(settings: Settings, name: str, size: int, url: str | None = None) -> asyncpg.Pool:
+    """A pool that connects when first used: a process may start while Postgres is away."""
+    kwargs: Mapping[str, Any] = {"statement_cache_size": settings.statement_cache_size}
+    return asyncpg.create_pool(
+        url or settings.database_url,
+        min_size=0,
+        max_size=size,
+        timeout=5,
+        command_timeout=settings.apply_timeout,
+        max_inactive_connection_lifetime=60,
+        server_settings=_server_settings(name),
+        **kwargs,
+    )
+
+
+def redis(url: str, *, timeout: float = 5.0, connections: int = 64) -> Redis:
+    """A client with time-outs and no hidden retries: a write that may have happened must not be sent again unseen."""
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=2.0,
+        socket_keepalive=True,
+        max_connections=connections,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )

@@ -1,0 +1,36 @@
+"""Every Redis key and channel, in one place. The hash tag keeps all that belongs to a partition on one cluster node."""
+
+from __future__ import annotations
+
+
+def actions(partition: int) -> str:
+    """Stream of the actions of a partition."""
+    return f"mp:{{p{partition}}}:actions"
+
+
+def generation(partition: int) -> str:
+    """Random id of the stream's life: another value means that Redis lost data."""
+    return f"mp:{{p{partition}}}:generation"
+
+
+def applied(partition: int) -> str:
+    """Position up to which the partition is applied, written after each commit."""
+    return f"mp:{{p{partition}}}:applied"
+
+
+def model(partition: int, name: str) -> str:
+    """Read model of a subject, like `session:abc`."""
+    return f"mp:{{p{partition}}}:model:{name}"
+
+
+APPLIED_CHANNEL = "mp:applied"
+"""Channel on which workers tell positions, as text: `3.1763712000000-0`."""
+
+REPLY_CHANNEL = "mp:reply:"
+"""Prefix of one API process's channel for the outcomes that its requests wait for."""
+
+WORKERS = "mp:workers"
+"""Hash: worker id -> heartbeat (JSON); an entry older than 15 s is a dead worker."""
+
+ARQ_QUEUE = "mp:arq"
+"""arq's queue; arq derives its other keys from it and from its own prefixes."""

@@ -1,0 +1,89 @@
+"""Every setting of Milepost, in one table: environment variables prefixed MILEPOST_, or a `.env` file."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Durability = Literal["memory", "fsync", "replica"]
+
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class Settings(BaseSettings):
+    """One process's settings; `docs/operations.md` shows the same table, and a test compares the two."""
+
+    model_config = SettingsConfigDict(env_prefix="MILEPOST_", env_file=".env", extra="ignore")
+
+    env: Literal["development", "production"] = Field("development", description="production demands the URLs")
+    database_url: str = Field("", description="Postgres that holds facts and state")
+    read_database_url: str = Field("", description="replica for analytics reads; default: DATABASE_URL")
+    redis_url: str = Field("", description="Redis of arq: schedules and effects")
+    stream_url: str = Field("", description="Redis of the log and the caches; default: REDIS_URL")
+    partitions: int = Field(8, ge=1, le=512, description="streams of the log; fixed at the first start")
+    durability: Durability = Field("fsync", description="what an acknowledgement means: memory, fsync or replica")
+
+    host: str = Field("127.0.0.1", description="address the API listens on")
+    port: int = Field(8080, ge=0, le=65535, description="port of the API")
+    jwt_secret: str = Field("", description="HS256 secret of user tokens, 32 bytes at least")
+    jwt_jwks_url: str = Field("", description="JWKS of the identity provider (RS256, ES256, EdDSA)")
+    jwt_issuer: str = Field("", description="demanded `iss`, when set")
+    jwt_audience: str = Field("", description="demanded `aud`, when set")
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="origins that browsers may call from, comma-separated; * for any"
+    )
+    rate_limit_ingest: str = Field("", description="actions requests per key or user, like 6000/minute; empty: none")
+    rate_limit_read: str = Field("100/minute", description="reads of progress per key or user")
+    rate_limit_update: str = Field("50/minute", description="progress updates per key or user")
+    key_cache_seconds: float = Field(5.0, ge=0, description="how long a service key is believed before it is re-read")
+
+    backlog_limit: int = Field(1 << 30, ge=1 << 16, description="bytes of unapplied actions before 503")
+    batch_actions: int = Field(5000, ge=1, le=50_000, description="actions applied in one transaction, about")
+    drain_connections: int = Field(4, ge=1, le=64, description="Postgres connections of one worker's drain")
+    apply_timeout: float = Field(30.0, gt=0, description="seconds after which a batch is given up and tried again")
+    dedupe_days: int = Field(7, ge=7, le=90, description="days in which a repeated id counts once")
+    retention_days: int = Field(90, ge=8, description="days that facts are kept")
+    statement_cache_size: int = Field(100, ge=0, description="0 behind pgbouncer before 1.21 in transaction mode")
+
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: json in production")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    metrics_port: int = Field(0, ge=0, le=65535, description="port of the worker's own /metrics; 0: none")
+
+    @model_validator(mode="after")
+    def _demand(self) -> Settings:
+        if self.env == "production" and not (self.database_url and self.redis_url):
+            raise ValueError("production needs MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL")
+        if self.jwt_secret and len(self.jwt_secret.encode()) < 32:
+            raise ValueError("MILEPOST_JWT_SECRET needs 32 bytes at least")
+        return self
+
+    @property
+    def log_url(self) -> str:
+        """The Redis that holds the streams and the caches."""
+        return self.stream_url or self.redis_url
+
+
+@lru_cache(maxsize=1)
+def load() -> Settings:
+    """Read the settings once; a wrong one ends the process with one clear line for each and exit code 2."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(["MILEPOST", *map(str, problem["loc"])]).upper()
+            sys.stderr.write(f"{name if problem['loc'] else 'settings'}: {problem['msg']}\n")
+        sys.exit(2)
+
+
+def stop(line: str, code: int = 2) -> NoReturn:
+    """End the process with one clear line on stderr, and no traceback."""
+    sys.stderr.write(f"{line}\n")
+    sys.exit(code)

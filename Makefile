@@ -1,0 +1,67 @@
+# Everything starts from a bare machine: Python >= 3.11 with pip, and make. The environment goes to .venv.
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))) python3)
+PORT   ?= 8080
+STATE  ?= .milepost
+DATA   ?=
+SCALE  ?=
+ARGS   ?=
+
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check bench chaos format lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo; echo "  PORT=$(PORT) STATE=$(STATE) DATA=<file or folder, for demo> SCALE=<for bench> ARGS=<for pytest> PYTHON=$(PYTHON)"
+
+demo: $(READY)  ## everything with embedded servers, and a stretch of traffic to look at; goes on serving
+	@$(RUN) -m db.up --port $(PORT) --state "$(STATE)" --demo $(if $(DATA),--data "$(DATA)")
+
+up: $(READY)  ## the same without the traffic
+	@$(RUN) -m db.up --port $(PORT) --state "$(STATE)"
+
+test: $(READY)  ## all tests
+	@$(RUN) -m pytest $(ARGS)
+
+check: $(READY)  ## format, lint, types, import layers, schema dump, tests: what CI runs
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+	$(RUN) -m db schema --check
+	$(RUN) -m pytest $(ARGS)
+
+bench: $(READY)  ## the measurements, as ratios in one run
+	@$(if $(SCALE),SCALE="$(SCALE)") $(RUN) -m bench
+
+chaos: $(READY)  ## kill everything while it works, and count
+	@$(if $(SCALE),SCALE="$(SCALE)") $(RUN) -m bench.chaos
+
+format: $(READY)  ## put the code into shape
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+lock:  ## pin the newest allowed dependencies (needs uv)
+	uv pip compile --upgrade --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
+		pyproject.toml -o requirements.lock
+
+clean:  ## remove the environment and the caches; the data in STATE stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# The stamp is newer than the lock exactly when the environment holds what the lock says. Debian and Ubuntu ship Python
+# without ensurepip: then the system's pip fills the environment from outside.
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Milepost needs Python 3.11 or newer; '$(PYTHON)' is not. Try: make PYTHON=python3.12 …" >&2; exit 1; }
+	@echo "Installing $$(grep -c '==' requirements.lock) packages into $(VENV) (once, about a minute) …"
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv --clear $(VENV); \
+		else $(PYTHON) -m venv --clear --without-pip $(VENV); fi
+	@if [ -x $(VENV)/bin/pip ]; then pip="$(RUN) -m pip"; else pip="$(PYTHON) -m pip --python $(RUN)"; fi; \
+		$$pip --version >/dev/null 2>&1 \
+			|| { echo "Milepost needs pip for '$(PYTHON)' (on Debian or Ubuntu: apt install python3-pip)." >&2; exit 1; }; \
+		PIP_DISABLE_PIP_VERSION_CHECK=1 $$pip install --quiet --progress-bar off --require-hashes -r requirements.lock
+	@touch $@

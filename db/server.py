@@ -1,0 +1,18 @@
+"""What an embedded server is to whoever starts it."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Server:
+    """A prepared server: its data folder and settings are in place, it only has to be started."""
+
+    name: str
+    argv: tuple[str, ...]
+    stop_signal: signal.Signals
+    url: str
+    log: Path  # takes its output
+    ready: Callable[[int], bool]  # by its process id: does it take work?

@@ -1,0 +1,71 @@
+-- name: known_interaction_events
+-- which of these (subject, id) were applied before, since $3
+SELECT e.subject, e.id, e.session_id
+FROM unnest($1::text[], $2::text[]) AS k (subject, id)
+JOIN interaction_events e ON e.subject = k.subject COLLATE "C" AND e.id = k.id COLLATE "C" AND e.received_at >= $3;
+
+-- name: known_configuration_snapshots
+-- which of these (subject, id) were applied before, since $3
+SELECT e.subject, e.id, e.session_id
+FROM unnest($1::text[], $2::text[]) AS k (subject, id)
+JOIN configuration_snapshots e ON e.subject = k.subject COLLATE "C" AND e.id = k.id COLLATE "C" AND e.received_at >= $3;
+
+-- name: known_performance_metrics
+-- which of these (subject, id) were applied before, since $3
+SELECT e.subject, e.id, e.session_id
+FROM unnest($1::text[], $2::text[]) AS k (subject, id)
+JOIN performance_metrics e ON e.subject = k.subject COLLATE "C" AND e.id = k.id COLLATE "C" AND e.received_at >= $3;
+
+-- name: known_tracked_events
+-- which of these (subject, id) were applied before, since $3
+SELECT e.subject, e.id, e.session_id
+FROM unnest($1::text[], $2::text[]) AS k (subject, id)
+JOIN tracked_events e ON e.subject = k.subject COLLATE "C" AND e.id = k.id COLLATE "C" AND e.received_at >= $3;
+
+-- name: load_sessions
+SELECT
+    session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
+    snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
+    last_category_at, total_price, priced_at, completion_percentage, completed_at
+FROM user_sessions WHERE session_id = ANY($1::text[]);
+
+-- name: load_visits
+-- the sessions of these visitors that lie near the batch
+SELECT
+    session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
+    snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
+    last_category_at, total_price, priced_at, completion_percentage, completed_at
+FROM user_sessions
+WHERE subject = ANY($1::text[]) AND subject NOT LIKE 'session:%' AND at <= $3 AND last_at >= $2;
+
+-- name: save_sessions
+-- the arrays come ordered by session_id
+INSERT INTO user_sessions (
+    session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
+    snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
+    last_category_at, total_price, priced_at, completion_percentage, completed_at
+)
+SELECT * FROM unnest(
+    $1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::timestamptz[],
+    $8::text[], $9::text[], $10::timestamptz[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
+    $15::bigint[], $16::text[], $17::int[], $18::int[], $19::timestamptz[], $20::text[], $21::timestamptz[],
+    $22::double precision[], $23::timestamptz[], $24::double precision[], $25::timestamptz[]
+)
+ON CONFLICT (session_id) DO UPDATE SET
+    at = EXCLUDED.at, last_at = EXCLUDED.last_at, received_at = EXCLUDED.received_at, user_id = EXCLUDED.user_id,
+    user_at = EXCLUDED.user_at, anonymous_id = EXCLUDED.anonymous_id, org_id = EXCLUDED.org_id, ended_at =
+    EXCLUDED.ended_at, interactions = EXCLUDED.interactions, snapshots = EXCLUDED.snapshots, page_views =
+    EXCLUDED.page_views, events = EXCLUDED.events, metrics = EXCLUDED.metrics, device_type = EXCLUDED.device_type,
+    viewport_width = EXCLUDED.viewport_width, viewport_height = EXCLUDED.viewport_height, device_at =
+    EXCLUDED.device_at, last_category = EXCLUDED.last_category, last_category_at = EXCLUDED.last_category_at,
+    total_price = EXCLUDED.total_price, priced_at = EXCLUDED.priced_at, completion_percentage =
+    EXCLUDED.completion_percentage, completed_at = EXCLUDED.completed_at;
+
+-- name: end_idle_sessions
+-- 30 idle minutes end a session; rows that a batch holds are left to the next sweep
+UPDATE user_sessions s SET ended_at = s.last_at
+FROM (
+    SELECT session_id FROM user_sessions WHERE ended_at IS NULL AND last_at < $1
+    ORDER BY session_id LIMIT $2 FOR UPDATE SKIP LOCKED
+) idle
+WHERE s.session_id = idle.session_id;

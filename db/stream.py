@@ -1,0 +1,304 @@
+"""The log: one Redis stream for each partition. Appending on one side, reading and trimming on the other.
+
+An entry has one field `b`: a MessagePack array of records (jobs/action.py), near 64 KiB at most. Its Redis id is the
+position of all actions in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+
+from db import keys, log
+from db.settings import Durability
+
+logger = log.get("stream")
+
+ENTRY_BYTES: Final = 64 * 1024
+WAIT_MS: Final = 2000
+"""How long an acknowledgement may wait for the disk or the replica before the answer is 503."""
+FLUSH_SECONDS: Final = 5.0
+
+
+class Position(NamedTuple):
+    """A place in one partition's stream; the text form of all partitions is `3.1763712000000-0,5.…`."""
+
+    ms: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Position:
+        """`1763712000000-0`; raises ValueError."""
+        ms, _, seq = (text.decode() if isinstance(text, bytes) else text).partition("-")
+        if not (ms.isascii() and ms.isdigit() and seq.isascii() and seq.isdigit() and len(ms) < 20 and len(seq) < 20):
+            raise ValueError("a position looks like 1763712000000-0")
+        return cls(int(ms), int(seq))
+
+
+START: Final = Position(0, 0)
+
+
+class Entry(NamedTuple):
+    """One entry as it is read."""
+
+    position: Position
+    body: bytes
+
+
+class Unavailable(Exception):
+    """The log cannot take actions now: they may or may not be in it, and the same ids should be sent again."""
+
+    code = "log_unavailable"
+    retry_after = 1
+
+
+class BacklogFull(Unavailable):
+    """The unapplied actions have reached the bound, or Redis its memory."""
+
+    code = "backlog_full"
+    retry_after = 5
+
+
+def partition_of(subject: str, partitions: int) -> int:
+    """The partition of a subject: CRC-32 of its UTF-8, modulo the count. It can never change."""
+    return crc32(subject.encode()) % partitions
+
+
+def pack(records: Sequence[bytes]) -> bytes:
+    """A MessagePack array of records that are MessagePack already."""
+    return b"\xdd" + struct.pack(">I", len(records)) + b"".join(records)
+
+
+class Append:
+    """One caller's records on their way: `done` resolves to the text of its positions."""
+
+    __slots__ = ("done", "places")
+
+    def __init__(self, done: asyncio.Future[str]) -> None:
+        self.done = done
+        self.places: list[int] = []
+
+
+class Log:
+    """The appending side of one API process: the records of all concurrent requests go out in one flush.
+
+    While a flush is under way the next one gathers; the order of one caller's calls is kept.
+    """
+
+    def __init__(self, client: Redis, partitions: int, limit: int) -> None:
+        self.client, self.partitions, self.limit = client, partitions, limit
+        self.waits: list[tuple[str | int, ...]] = []
+        """Commands after each flush that wait until it is as durable as promised, see `promise`."""
+        self.backlog = 0
+        """Bytes in the streams at the last look, and those appended since."""
+        self.refusal: Unavailable | None = Unavailable("the log has not been checked yet")
+        self._callers: list[Append] = []
+        self._entries: list[tuple[int, list[bytes]]] = []
+        self._open: dict[int, tuple[int, int]] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to flush."""
+        self._task = asyncio.create_task(self._run(), name="log-flush")
+
+    async def stop(self) -> None:
+        """Let the flush under way end, then stop; what is still waiting is refused."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._fail(self._take()[0], Unavailable("shutting down"))
+
+    def append(self, records: Iterable[tuple[int, bytes]]) -> asyncio.Future[str]:
+        """Queue (partition, record) pairs; the future has their positions once Redis has them as durably as promised.
+
+        Raises Unavailable at once, or through the future.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        if self.backlog > self.limit:
+            raise BacklogFull("the backlog has reached its bound")
+        caller = Append(asyncio.get_running_loop().create_future())
+        places = caller.places
+        for partition, record in records:
+            index, size = self._open.get(partition, (-1, 0))
+            if index < 0 or size + len(record) > ENTRY_BYTES:
+                index, size = len(self._entries), 0
+                self._entries.append((partition, []))
+            self._entries[index][1].append(record)
+            self._open[partition] = (index, size + len(record))
+            if not places or places[-1] != index:
+                places.append(index)
+        self._callers.append(caller)
+        self._wake.set()
+        return caller.done
+
+    def _take(self) -> tuple[list[Append], list[tuple[int, list[bytes]]]]:
+        taken = self._callers, self._entries
+        self._callers, self._entries, self._open = [], [], {}
+        self._wake.clear()
+        return taken
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            callers, entries = self._take()
+            try:
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    positions = await self._flush(entries)
+            except Unavailable as error:
+                self._fail(callers, error)
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.warning("append failed", error=str(error) or type(error).__name__, callers=len(callers))
+                self._fail(callers, Unavailable("the log did not answer"))
+            except BaseException:
+                self._fail(callers, Unavailable("shutting down"))
+                raise
+            else:
+                self._answer(callers, entries, positions)
+
+    async def _flush(self, entries: list[tuple[int, list[bytes]]]) -> list[str]:
+        """One round trip: every entry in one transaction (all or none), then the waits, which MULTI would make void."""
+        pipe = self.client.pipeline(transaction=False)
+        atomic = len(entries) > 1
+        if atomic:
+            pipe.execute_command("MULTI")
+        for partition, records in entries:
+            body = pack(records)
+            self.backlog += len(body)
+            pipe.execute_command("XADD", keys.actions(partition), "*", "b", body)
+        if atomic:
+            pipe.execute_command("EXEC")
+        for command in self.waits:
+            pipe.execute_command(*command)
+        results = await pipe.execute(raise_on_error=False)
+        _check(results, len(self.waits))
+        ids = results[len(entries) + 1] if atomic else results[:1]
+        return [one.decode() for one in ids]
+
+    def _answer(self, callers: list[Append], entries: list[tuple[int, list[bytes]]], positions: list[str]) -> None:
+        texts = [f"{partition}.{position}" for (partition, _), position in zip(entries, positions, strict=True)]
+        for caller in callers:
+            if not caller.done.done():
+                caller.done.set_result(
+                    texts[caller.places[0]] if len(caller.places) == 1 else _join(texts, entries, caller.places)
+                )
+
+    def _fail(self, callers: list[Append], error: Unavailable) -> None:
+        for caller in callers:
+            if not caller.done.done():
+                caller.done.set_exception(error)
+
+
+def _join(texts: list[str], entries: list[tuple[int, list[bytes]]], places: list[int]) -> str:
+    """The last position in every partition."""
+    last = {entries[place][0]: texts[place] for place in sorted(places)}
+    return ",".join(last[partition] for partition in sorted(last))
+
+
+def _check(results: list[Any], waits: int) -> None:
+    for result in results:
+        if isinstance(result, OutOfMemoryError):
+            raise BacklogFull("Redis has reached its memory bound")
+    for result in results:
+        if isinstance(result, Exception):
+            raise Unavailable(f"the log refused: {result}")
+    for reached in results[len(results) - waits :] if waits else ():
+        if (reached[0] if isinstance(reached, list) else reached) < 1:
+            raise Unavailable("the action is not yet as durable as promised")
+
+
+class Misconfigured(Exception):
+    """This Redis cannot keep what an acknowledgement promises; the message says what to set."""
+
+
+async def promise(client: Redis, durability: Durability) -> list[tuple[str | int, ...]]:
+    """Check that this Redis keeps what it is given; the wait commands that `durability` needs after each flush.
+
+    Raises Misconfigured, and RedisError when Redis is away. Where CONFIG is forbidden it warns and believes.
+    """
+    try:
+        config = await client.config_get("maxmemory-policy", "appendonly", "appendfsync")
+    except ResponseError:
+        logger.warning("CONFIG is forbidden: make sure of maxmemory-policy noeviction and appendfsync always")
+        return [("WAIT", 1, WAIT_MS)] if durability == "replica" else []
+    if (policy := config.get("maxmemory-policy", "noeviction")) != "noeviction":
+        raise Misconfigured(
+            f"Redis evicts keys (maxmemory-policy {policy}) and would lose actions: CONFIG SET maxmemory-policy noeviction"
+        )
+    waits: list[tuple[str | int, ...]] = []
+    if durability != "memory":
+        if config.get("appendonly", "yes") != "yes":
+            raise Misconfigured(
+                f"durability {durability} needs Redis with appendonly yes; or set MILEPOST_DURABILITY=memory"
+            )
+        if config.get("appendfsync", "always") != "always":
+            await _demand_waitaof(client)
+            waits.append(("WAITAOF", 1, 0, WAIT_MS))
+    if durability == "replica":
+        waits.append(("WAIT", 1, WAIT_MS))
+    return waits
+
+
+async def _demand_waitaof(client: Redis) -> None:
+    try:
+        await client.execute_command("WAITAOF", 0, 0, 1)
+    except ResponseError:
+        raise Misconfigured(
+            "durability fsync needs appendfsync always, or a Redis >= 7.2 or Valkey that knows WAITAOF"
+        ) from None
+
+
+async def size(client: Redis, partitions: int) -> list[int]:
+    """Bytes that each partition's stream takes in Redis."""
+    pipe = client.pipeline(transaction=False)
+    for partition in range(partitions):
+        pipe.memory_usage(keys.actions(partition))
+    return [result or 0 for result in await pipe.execute()]
+
+
+async def read(client: Redis, partition: int, after: Position, count: int) -> tuple[str, list[Entry]]:
+    """The stream's generation (made when it has none) and its first `count` entries behind `after`, in one trip."""
+    pipe = client.pipeline(transaction=False)
+    pipe.set(keys.generation(partition), secrets.token_hex(8), nx=True)
+    pipe.get(keys.generation(partition))
+    pipe.execute_command("XRANGE", keys.actions(partition), f"({after}", "+", "COUNT", count)
+    _, generation, rows = await pipe.execute()
+    return generation.decode(), [Entry(Position.parse(row[0]), row[1].get(b"b", b"")) for row in rows]
+
+
+async def applied_entries(client: Redis, partition: int, upto: Position) -> list[Entry]:
+    """Entries at or below a position: what a crash between commit and trim left behind."""
+    rows = await client.execute_command("XRANGE", keys.actions(partition), "-", str(upto))
+    return [Entry(Position.parse(row[0]), row[1].get(b"b", b"")) for row in rows]
+
+
+async def last_position(client: Redis, partition: int) -> Position:
+    """The newest id that the stream ever gave out; START for a stream that does not exist."""
+    try:
+        info = await client.xinfo_stream(keys.actions(partition))
+    except ResponseError:
+        return START
+    return Position.parse(info["last-generated-id"])
+
+
+async def wait(client: Redis, partition: int, after: Position, milliseconds: int) -> bool:
+    """Block until the stream has something behind `after`; False when the time is over."""
+    found = await client.xread({keys.actions(partition): str(after)}, count=1, block=milliseconds)
+    return bool(found)
+
+
+def trim(pipe: Pipeline, partition: int, upto: Position) -> None:
+    """Drop what is applied; never by length."""
+    pipe.execute_command("XTRIM", keys.actions(partition), "MINID", f"{upto.ms}-{upto.seq + 1}")

@@ -1,0 +1,245 @@
+"""An action: what a client sends (Draft), what the log carries (Action), and every rule of the door between them."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+import msgspec
+
+Role = Literal["user", "service", "admin"]
+
+CLAMPED: Final = 1
+"""Flag: `at` lay more than 5 minutes ahead, and was set to the time of arrival."""
+LATE: Final = 2
+"""Flag: `at` lies more than 35 days back."""
+OWN_ID: Final = 4
+"""Flag: the id is ours, so that no client can have sent it before."""
+
+AHEAD: Final = timedelta(minutes=5)
+BEHIND: Final = timedelta(days=35)
+MAX_BYTES: Final = 256 * 1024
+"""The largest `data` of one action, in bytes of JSON."""
+MAX_DEPTH: Final = 32
+MAX_KEYS: Final = 1000
+
+_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
+_PATH = re.compile(r"(.*?) - at `(?:key in )?(\$.*)`$", re.DOTALL)
+_EMPTY: Final = msgspec.Raw(b"{}")
+
+
+class Draft(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    """One action as a client sends it, see CONTRACTS section 2."""
+
+    kind: str = ""
+    id: str | None = None
+    at: datetime | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
+    org_id: str | None = None
+    data: msgspec.Raw = _EMPTY
+
+
+class Action(msgspec.Struct, array_like=True, gc=False):
+    """One accepted action as the log carries it: a MessagePack array; new fields go to the end."""
+
+    id: str
+    kind: str
+    subject: str
+    at: datetime
+    received_at: datetime
+    flags: int
+    data: bytes
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
+    org_id: str | None = None
+    reply: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends: `name` for limits and logs, and for a user token the only subject it may write."""
+
+    name: str
+    role: Role
+    scopes: frozenset[str]
+    user_id: str | None = None
+    org_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an action may be: its payload, whose state it changes, who may send it, whether load may drop it."""
+
+    name: str
+    payload: type[msgspec.Struct]
+    subject: Callable[[Draft], str | None]
+    senders: frozenset[Role]
+    sheddable: bool = False
+    objects: tuple[str, ...] = ()
+    any_json: tuple[str, ...] = ()
+    decoder: msgspec.json.Decoder[Any] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decoder", msgspec.json.Decoder(self.payload))
+
+
+class Rejected(Exception):
+    """One action is refused: a stable code, a message for people, and the path of what is wrong."""
+
+    def __init__(self, code: str, message: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.path = code, message, path
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562) as text: ours sort by time, so that the index of their day grows at its end."""
+    number = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | random.getrandbits(12) << 64
+    text = f"{number | 0b10 << 62 | random.getrandbits(62):032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def explain(error: msgspec.ValidationError, root: str = "$") -> tuple[str, str]:
+    """msgspec's message as (message, path), the path below `root`."""
+    found = _PATH.match(str(error))
+    return (found[1], root + found[2][1:]) if found else (str(error), root)
+
+
+def accept(draft: Draft, kinds: Mapping[str, Kind], sender: Sender, now: datetime) -> Action:
+    """Apply every rule of the door to one draft; raises Rejected. `now` is the time of arrival, aware, UTC."""
+    kind = kinds.get(draft.kind)
+    if kind is None:
+        raise Rejected("unknown_kind", f"no kind {draft.kind[:128]!r}; GET /v1/kinds lists them", "$.kind")
+    if sender.role not in kind.senders:
+        raise Rejected("forbidden_kind", f"a {sender.role} may not send {kind.name}", "$.kind")
+    if sender.role == "user":
+        _own(draft, sender)
+    _check_ids(draft)
+    flags = 0
+    if draft.id is None:
+        draft.id, flags = new_id(), OWN_ID
+    subject = kind.subject(draft)
+    if subject is None:
+        raise Rejected("missing_subject", f"{kind.name} needs the id of its subject")
+    at, late = _time(draft.at, now)
+    data = bytes(draft.data)
+    _check_data(kind, data)
+    return Action(
+        draft.id,
+        kind.name,
+        subject,
+        at,
+        now,
+        flags | late,
+        data,
+        draft.user_id,
+        draft.anonymous_id,
+        draft.session_id,
+        draft.org_id,
+    )
+
+
+def _own(draft: Draft, sender: Sender) -> None:
+    for given, own, path in ((draft.user_id, sender.user_id, "userId"), (draft.org_id, sender.org_id, "orgId")):
+        if given is not None and given != own:
+            raise Rejected("forbidden_subject", f"a user token writes its own {path} only", f"$.{path}")
+    draft.user_id = sender.user_id
+    draft.org_id = sender.org_id
+
+
+def _check_ids(draft: Draft) -> None:
+    fullmatch = _ID.fullmatch
+    for value, name in (
+        (draft.session_id, "sessionId"),
+        (draft.id, "id"),
+        (draft.user_id, "userId"),
+        (draft.anonymous_id, "anonymousId"),
+        (draft.org_id, "orgId"),
+    ):
+        if value is not None and fullmatch(value) is None:
+            raise Rejected("invalid_id", "an id is 1 to 128 characters without control characters", f"$.{name}")
+    if draft.session_id is not None and draft.session_id.startswith("auto:"):
+        raise Rejected("invalid_id", "sessions auto:… are opened by us; send no sessionId", "$.sessionId")
+
+
+def _time(at: datetime | None, now: datetime) -> tuple[datetime, int]:
+    if at is None:
+        return now, 0
+    if at.tzinfo is None:
+        raise Rejected("invalid_action", "a time needs its offset, like 2026-11-21T08:00:00Z", "$.at")
+    if at.tzinfo is not UTC:
+        try:
+            at = at.astimezone(UTC)
+        except OverflowError:
+            raise Rejected("invalid_action", "a time before year 1 or after 9999", "$.at") from None
+    if at > now + AHEAD:
+        return now, CLAMPED
+    return at, LATE if at < now - BEHIND else 0
+
+
+def _check_data(kind: Kind, data: bytes) -> None:
+    if len(data) > MAX_BYTES:
+        raise Rejected("too_large", f"data of {len(data)} bytes; {MAX_BYTES} are the limit", "$.data")
+    try:
+        payload = kind.decoder.decode(data)
+        # A NUL can only come from its escape; an escaped backslash before it is the rare case that needs a look.
+        if b"\\u0000" in data and _has_nul(msgspec.json.decode(data)):
+            raise Rejected("bad_text", "text with a NUL character", "$.data")
+        for name in kind.objects + kind.any_json:
+            if (raw := getattr(payload, name)) is not None:
+                _check_free(bytes(raw), name, name in kind.objects)
+    except msgspec.ValidationError as error:
+        raise Rejected("invalid_data", *explain(error, "$.data")) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Rejected("bad_text", "text that is not valid Unicode", "$.data") from None
+    except RecursionError:
+        raise Rejected("too_deep", f"data nested deeper than {MAX_DEPTH}", "$.data") from None
+
+
+def _check_free(raw: bytes, name: str, is_object: bool) -> None:
+    """Free JSON goes to jsonb as it stands: finite numbers, valid text, bounded depth and keys."""
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.ValidationError as error:
+        raise Rejected("invalid_data", *explain(error, f"$.data.{name}")) from None
+    if is_object and not isinstance(value, dict):
+        raise Rejected("invalid_data", "Expected `object`", f"$.data.{name}")
+    # Counting bytes bounds both from above, so that ordinary data needs no walk.
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise Rejected("too_deep", f"nested deeper than {MAX_DEPTH}", f"$.data.{name}")
+    if raw.count(b":") > MAX_KEYS and _keys(value) > MAX_KEYS:
+        raise Rejected("too_many_keys", f"more than {MAX_KEYS} keys", f"$.data.{name}")
+
+
+def _children(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _depth(value: object) -> int:
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [child for item in level for child in _children(item)]
+    return depth
+
+
+def _keys(value: object) -> int:
+    own = len(value) if isinstance(value, dict) else 0
+    return own + sum(_keys(child) for child in _children(value))
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict) and any("\0" in key for key in value):
+        return True
+    return any(_has_nul(child) for child in _children(value))

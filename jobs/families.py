@@ -1,0 +1,12 @@
+"""The families that exist: a new one is one line here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jobs import family
+from jobs.tracking import Tracking
+
+FAMILIES: Final[tuple[family.Family, ...]] = (Tracking(),)
+BY_KIND: Final = family.index(FAMILIES)
+KINDS: Final = {name: kind for name, (_, kind) in BY_KIND.items()}

@@ -1,0 +1,80 @@
+"""What a family of actions is to the worker: kinds, fact tables, states to load, a fold, states to save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import asyncpg
+import msgspec
+
+from jobs.action import Action, Kind
+
+Outcome = dict[str, Any]
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One fact table: `known` is the query that tells which (subject, id) it already holds, with their outcomes.
+
+    known: $1 subjects text[], $2 ids text[], $3 not before timestamptz -> subject, id, and the columns of `outcome`.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    known: str
+
+
+@dataclass(slots=True)
+class Folded:
+    """What the fold says of one action: the fact's row for `table`, and the outcome for who waits."""
+
+    table: str
+    row: Row
+    outcome: Outcome
+
+
+class Family(Protocol):
+    """One file in `jobs/` provides one; `worker/apply.py` drives it and owns the transaction.
+
+    `load` and `save` run one query per table for the whole batch; `fold` is pure: it reads and changes the states of
+    this batch only. Applying the same actions in any split gives the same facts and states.
+    """
+
+    name: str
+    kinds: Sequence[Kind]
+    facts: Sequence[Facts]
+
+    def table(self, kind: str) -> Facts:
+        """The table that holds the facts of `kind`."""
+
+    def known(self, row: asyncpg.Record) -> Outcome:
+        """The first outcome of an action, from the fact that `Facts.known` found."""
+
+    async def load(self, conn: asyncpg.Connection, actions: Sequence[Action]) -> Any:
+        """The states that these actions touch."""
+
+    def fold(self, states: Any, action: Action, payload: msgspec.Struct) -> Folded:
+        """Apply one action to `states`."""
+
+    async def save(self, conn: asyncpg.Connection, states: Any) -> None:
+        """Write the changed states in one statement per table, ordered by key."""
+
+    def models(self, states: Any) -> Iterable[tuple[str, bytes]]:
+        """Read models of the changed states: name, body."""
+
+    def model_names(self, actions: Sequence[Action]) -> Iterable[str]:
+        """Names of the read models that these actions may have changed."""
+
+
+def index(families: Iterable[Family]) -> Mapping[str, tuple[Family, Kind]]:
+    """kind -> (family, kind); a kind that stands twice raises ValueError."""
+    found: dict[str, tuple[Family, Kind]] = {}
+    for family in families:
+        for kind in family.kinds:
+            if kind.name in found:
+                raise ValueError(f"kind {kind.name} stands twice")
+            found[kind.name] = (family, kind)
+    return found

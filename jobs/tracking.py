@@ -1,0 +1,297 @@
+"""Tracking: interactions, snapshots, metrics, page views and events, and the sessions that are folded from them.
+
+A `sessionId` given by the client is one session, however long its pauses. Actions without one belong to a session of
+their user or anonymous id, and a gap of 30 minutes starts a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+from zlib import crc32
+
+import asyncpg
+import msgspec
+from msgspec import Meta
+
+from db import sql
+from jobs.action import Action, Draft, Kind
+from jobs.family import Facts, Folded, Outcome, Row
+from jobs import session as fold
+from jobs.session import Session
+
+QUERIES: Final = sql.read("tracking")
+AUTO: Final = "auto:"
+"""Prefix of the ids of sessions that we open for a visitor; clients cannot send one."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Text = Annotated[str, Meta(max_length=2048)]
+Pixels = Annotated[int, Meta(ge=0, le=1_000_000)]
+Milliseconds = Annotated[int, Meta(ge=0, le=366 * 86_400_000)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+
+
+class _Payload(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    pass
+
+
+class DeviceInfo(_Payload):
+    """The device that acted; width and height of the viewport in CSS pixels."""
+
+    type: Annotated[str, Meta(max_length=64)] | None = None
+    width: Pixels | None = None
+    height: Pixels | None = None
+
+
+class InteractionRecorded(_Payload):
+    """Somebody clicked, hovered, selected or scrolled; `timeSpent` in milliseconds."""
+
+    event_type: Literal["click", "hover", "selection", "scroll"]
+    category: Name
+    element_id: Text | None = None
+    selection_value: Text | None = None
+    previous_value: Text | None = None
+    time_spent: Milliseconds | None = None
+    device_info: DeviceInfo | None = None
+
+
+class ConfigurationSaved(_Payload):
+    """A snapshot of what the user has put together; `completionPercentage` in 0..100."""
+
+    configuration: msgspec.Raw
+    trigger: Literal["auto_save", "page_exit", "order_attempt"]
+    total_price: Annotated[float, Meta(ge=-1e15, le=1e15)] | None = None
+    completion_percentage: Percent | None = None
+
+
+class MetricRecorded(_Payload):
+    """One measurement, in the unit that its name says."""
+
+    metric_name: Name
+    value: float
+    additional_data: msgspec.Raw | None = None
+
+
+class PageViewed(_Payload):
+    """A page was seen."""
+
+    path: Text | None = None
+    title: Text | None = None
+    referrer: Text | None = None
+    properties: msgspec.Raw | None = None
+
+
+class EventTracked(_Payload):
+    """Anything else that a product wants to count."""
+
+    event: Name
+    properties: msgspec.Raw | None = None
+
+
+class UserIdentified(_Payload):
+    """The session's user is known from here on."""
+
+    traits: msgspec.Raw | None = None
+
+
+class SessionEnded(_Payload):
+    """The session is over; a later action opens it again."""
+
+
+def session_subject(draft: Draft) -> str | None:
+    """The session; without one the visitor: its user, else its anonymous id."""
+    if draft.session_id is not None:
+        return "session:" + draft.session_id
+    if draft.user_id is not None:
+        return "user:" + draft.user_id
+    return None if draft.anonymous_id is None else "anonymous:" + draft.anonymous_id
+
+
+def metric_subject(draft: Draft) -> str:
+    """A metric may belong to no session: then its id spreads it over 64 subjects, a retry meeting its first copy."""
+    if draft.session_id is not None:
+        return "session:" + draft.session_id
+    return f"metric:{crc32((draft.id or '').encode()) % 64}"
+
+
+_ALL: Final = frozenset(("user", "service", "admin"))
+INTERACTIONS, SNAPSHOTS, METRICS, EVENTS = (
+    "interaction_events",
+    "configuration_snapshots",
+    "performance_metrics",
+    "tracked_events",
+)
+_WHO: Final = ("subject", "id", "session_id", "user_id", "anonymous_id", "org_id")
+_WHEN: Final = ("at", "received_at", "flags")
+
+
+def _facts(table: str, *own: str) -> Facts:
+    return Facts(table, (*_WHO, *own, *_WHEN), QUERIES[f"known_{table}"])
+
+
+class Tracking:
+    """The family whose subject is a session."""
+
+    name = "tracking"
+    kinds: Sequence[Kind] = (
+        Kind("interaction.recorded", InteractionRecorded, session_subject, _ALL, sheddable=True),
+        Kind("configuration.saved", ConfigurationSaved, session_subject, _ALL, objects=("configuration",)),
+        Kind("metric.recorded", MetricRecorded, metric_subject, _ALL, sheddable=True, any_json=("additional_data",)),
+        Kind("page.viewed", PageViewed, session_subject, _ALL, objects=("properties",)),
+        Kind("event.tracked", EventTracked, session_subject, _ALL, objects=("properties",)),
+        Kind("user.identified", UserIdentified, session_subject, _ALL, objects=("traits",)),
+        Kind("session.ended", SessionEnded, session_subject, _ALL),
+    )
+    facts: Sequence[Facts] = (
+        _facts(
+            INTERACTIONS,
+            *("event_type", "category", "element_id", "selection_value", "previous_value", "time_spent"),
+            *("device_type", "viewport_width", "viewport_height"),
+        ),
+        _facts(SNAPSHOTS, "configuration_data", "total_price", "completion_percentage", "trigger_event"),
+        _facts(METRICS, "metric_name", "value", "additional_data"),
+        _facts(EVENTS, "kind", "event", "properties"),
+    )
+    tables: Mapping[str, Facts] = {
+        "interaction.recorded": facts[0],
+        "configuration.saved": facts[1],
+        "metric.recorded": facts[2],
+    }
+
+    def table(self, kind: str) -> Facts:
+        """The table that holds the facts of `kind`."""
+        return self.tables.get(kind, self.facts[3])
+
+    def known(self, row: asyncpg.Record) -> Outcome:
+        """Where the first copy went."""
+        return {"sessionId": row["session_id"]}
+
+    async def load(self, conn: asyncpg.Connection, actions: Sequence[Action]) -> States:
+        """The sessions that are named, and those of visitors near the times of this batch."""
+        named = {a.subject[8:] for a in actions if a.subject.startswith("session:")}
+        visits = [a for a in actions if not a.subject.startswith(("session:", "metric:"))]
+        states = States()
+        if named:
+            for row in await conn.fetch(QUERIES["load_sessions"], list(named)):
+                states.sessions[row["session_id"]] = Session(*row)
+        if visits:
+            first, last = min(a.at for a in visits) - fold.IDLE, max(a.at for a in visits) + fold.IDLE
+            subjects = list({a.subject for a in visits})
+            for row in await conn.fetch(QUERIES["load_visits"], subjects, first, last):
+                states.add(Session(*row))
+        return states
+
+    def fold(self, states: States, action: Action, payload: msgspec.Struct) -> Folded:
+        """Find or open the session, fold the action into it, and say which row is its fact."""
+        session = states.session(action)
+        if session is not None:
+            fold.touch(session, action)
+            states.changed[session.session_id] = session
+        facts = self.table(action.kind)
+        own = _ROWS[type(payload)](payload, session, action)
+        session_id = None if session is None else session.session_id
+        who = (action.subject, action.id, session_id, action.user_id, action.anonymous_id, action.org_id)
+        row = (*who, *own, action.at, action.received_at, action.flags)
+        return Folded(facts.table, row, {"sessionId": session_id})
+
+    async def save(self, conn: asyncpg.Connection, states: States) -> None:
+        """One upsert, ordered by key, so that two writers can never wait for each other."""
+        if states.changed:
+            rows = [msgspec.structs.astuple(states.changed[key]) for key in sorted(states.changed)]
+            await conn.execute(QUERIES["save_sessions"], *map(list, zip(*rows, strict=True)))
+
+    def models(self, states: States) -> Iterable[tuple[str, bytes]]:
+        """A session as `GET /v1/sessions/{id}` shows it."""
+        for session in states.changed.values():
+            yield "session:" + session.session_id, encode(session)
+
+    def model_names(self, actions: Sequence[Action]) -> Iterable[str]:
+        """The models of named sessions; those of visitors are found under the visitor's newest session only."""
+        return {"session:" + a.subject[8:] for a in actions if a.subject.startswith("session:")}
+
+
+class States:
+    """The sessions that one batch touches; `visits` groups those of visitors by their subject."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.visits: dict[str, list[Session]] = {}
+        self.changed: dict[str, Session] = {}
+
+    def add(self, session: Session) -> Session:
+        """Take a session of a visitor in."""
+        self.sessions[session.session_id] = session
+        self.visits.setdefault(session.subject, []).append(session)
+        return session
+
+    def session(self, action: Action) -> Session | None:
+        """The session of an action, opened if need be; None for a metric that belongs to none."""
+        subject = action.subject
+        if subject.startswith("session:"):
+            key = subject[8:]
+            if (found := self.sessions.get(key)) is None:
+                found = self.sessions[key] = fold.opened(action, key)
+            return found
+        if subject.startswith("metric:"):
+            return None
+        near = fold.assign(self.visits.get(subject, ()), action)
+        if near is not None:
+            return self.sessions[near]
+        return self.add(fold.opened(action, f"{AUTO}{subject}@{int(action.at.timestamp() * 1000)}"))
+
+
+def encode(session: Session) -> bytes:
+    """The read model of a session: JSON, camelCase, times in RFC 3339 UTC."""
+    return msgspec.json.encode(session)
+
+
+def _text(raw: msgspec.Raw | None) -> str | None:
+    return None if raw is None else str(raw, "utf-8")
+
+
+def _interaction(p: InteractionRecorded, session: Session, action: Action) -> Row:
+    device = None if (d := p.device_info) is None else (d.type, d.width, d.height)
+    fold.interact(session, action.at, p.category, device)
+    what = (p.event_type, p.category, p.element_id, p.selection_value, p.previous_value, p.time_spent)
+    return (*what, *(device or (None, None, None)))
+
+
+def _snapshot(p: ConfigurationSaved, session: Session, action: Action) -> Row:
+    fold.snapshot(session, action.at, p.total_price, p.completion_percentage, p.trigger == "order_attempt")
+    return (_text(p.configuration), p.total_price, p.completion_percentage, p.trigger)
+
+
+def _metric(p: MetricRecorded, session: Session | None, _: Action) -> Row:
+    if session is not None:
+        session.metrics += 1
+    return (p.metric_name, p.value, _text(p.additional_data))
+
+
+def _page(p: PageViewed, session: Session, action: Action) -> Row:
+    session.page_views += 1
+    return (action.kind, p.path, action.data.decode())
+
+
+def _event(p: EventTracked, session: Session, action: Action) -> Row:
+    session.events += 1
+    return (action.kind, p.event, _text(p.properties))
+
+
+def _identified(p: UserIdentified, _: Session, action: Action) -> Row:
+    return (action.kind, None, _text(p.traits))
+
+
+def _ended(_p: SessionEnded, session: Session, action: Action) -> Row:
+    fold.end(session, action.at)
+    return (action.kind, None, None)
+
+
+_ROWS: Final[Mapping[type[msgspec.Struct], Callable[[Any, Any, Action], Row]]] = {
+    InteractionRecorded: _interaction,
+    ConfigurationSaved: _snapshot,
+    MetricRecorded: _metric,
+    PageViewed: _page,
+    EventTracked: _event,
+    UserIdentified: _identified,
+    SessionEnded: _ended,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
 import structlog
 
@@ -58,3 +59,20 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
     """A logger that speaks under `name`."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
+
+
+class Seldom:
+    """A warning that is said at once, and then every `seconds` at most, with how often it happened."""
+
+    def __init__(self, logger: structlog.stdlib.BoundLogger, seconds: float) -> None:
+        self.logger, self.seconds = logger, seconds
+        self._times: dict[str, int] = {}
+        self._next: dict[str, float] = {}
+
+    def __call__(self, event: str, **fields: object) -> None:
+        """Say `event` if its time has come; events are told apart by their text."""
+        self._times[event] = self._times.get(event, 0) + 1
+        now = time.monotonic()
+        if now >= self._next.get(event, 0.0):
+            self.logger.warning(event, times=self._times.pop(event), **fields)
+            self._next[event] = now + self.seconds

@@ -1,0 +1,155 @@
+"""What goes wrong, in one table: a stable code, its HTTP status, what it means. Every error answer is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+import redis.exceptions
+from aiohttp import ClientConnectionResetError, hdrs, http_exceptions, web
+
+from db import log, stream
+
+logger = log.get("api")
+
+CODES: Final[Mapping[str, tuple[int, str]]] = {
+    "malformed": (400, "the request cannot be read: no JSON, a broken encoding, a broken compression"),
+    "malformed_json": (400, "the body is not JSON"),
+    "too_deep": (400, "the body is nested too deep; of one action: 422"),
+    "invalid_parameter": (400, "a parameter of the path or the query is wrong; `details` names it"),
+    "unauthorized": (401, "no service key and no user token came along"),
+    "invalid_key": (401, "there is no such service key, or it was revoked"),
+    "invalid_token": (401, "the user token is not one that we trust"),
+    "token_expired": (401, "the user token has expired: fetch a new one"),
+    "missing_scope": (403, "the key or token lacks the scope that `details` names"),
+    "forbidden_subject": (403, "a user token reads and writes its own subject only"),
+    "forbidden_kind": (403, "this sender may not send this kind"),
+    "not_found": (404, "there is no such route or thing"),
+    "method_not_allowed": (405, "the route has other methods: see Allow"),
+    "too_large": (413, "the body, or the data of one action, is larger than the limit"),
+    "too_many_actions": (413, "more than 1,000 actions in one request: send several"),
+    "unsupported_media_type": (415, "send JSON or NDJSON"),
+    "invalid_body": (422, "JSON, but not of the form that the route takes; `details` has the path"),
+    "empty_batch": (422, "there is no action in the body"),
+    "invalid_action": (422, "no action of the request was good; `details` says what is wrong with each"),
+    "rate_limited": (429, "more requests than the limit allows: wait for Retry-After"),
+    "internal": (500, "our mistake; the log has it"),
+    "log_unavailable": (503, "Redis does not answer: send the same again, with the same ids"),
+    "backlog_full": (503, "too many actions wait to be applied: send the same again later"),
+    "database_unavailable": (503, "Postgres does not answer"),
+    "keys_unavailable": (503, "the key or token cannot be checked at the moment"),
+    "not_ready": (503, "starting, stopping, or nobody applies what comes in"),
+}
+"""code -> status, meaning. Codes are part of the contract: never renamed, never reused."""
+
+HTTP: Final[Mapping[int, str]] = {
+    status: next(code for code, (own, _) in CODES.items() if own == status) for status in (400, 401, 404, 405, 413, 415)
+}
+"""The code for what aiohttp itself refuses."""
+
+# A connection that the client closed is an OSError, too, and none of Postgres.
+UNREADABLE: Final = (web.RequestPayloadError, http_exceptions.BadHttpMessage, ClientConnectionResetError)
+_POSTGRES_AWAY: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,
+    OSError,
+    TimeoutError,
+)
+_REDIS_AWAY: Final = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ClusterError,
+    redis.exceptions.ClusterDownError,
+)
+RETRY_SECONDS: Final = 2
+_warn = log.Seldom(logger, seconds=5)
+
+
+class Problem(Exception):
+    """An answer that is no success: a code of CODES, a message for people, and what else belongs to it."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int | None = None,
+        details: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`status` is needed where it differs from the table's; `details` is anything that is JSON."""
+        super().__init__(message)
+        self.code, self.message, self.details = code, message, details
+        self.status = status or CODES[code][0]
+        self.headers = dict(headers or {})
+        if self.status == 503:
+            self.headers.setdefault(hdrs.RETRY_AFTER, str(RETRY_SECONDS))
+
+
+def response(exc: Exception) -> web.Response:
+    """The answer to any exception. What is our mistake is logged, once, and the client learns nothing of it.
+
+    aiohttp's redirects are raised again: they are no errors.
+    """
+    problem = exc if isinstance(exc, Problem) else _problem(exc)
+    error: dict[str, Any] = {"code": problem.code, "message": _text(problem.message)}
+    if problem.details is not None:
+        error["details"] = problem.details
+    return web.Response(
+        body=msgspec.json.encode({"error": error}),
+        status=problem.status,
+        headers=problem.headers,
+        content_type="application/json",
+    )
+
+
+def _problem(exc: Exception) -> Problem:
+    if isinstance(exc, web.HTTPException):
+        return _from_http(exc)
+    if isinstance(exc, stream.Unavailable):
+        return Problem(exc.code, str(exc), status=503, headers={hdrs.RETRY_AFTER: str(exc.retry_after)})
+    if isinstance(exc, UNREADABLE):
+        return Problem("malformed", "the body cannot be read: its encoding or compression is broken, or it broke off")
+    if is_postgres_away(exc):
+        _warn("Postgres is away", error=str(exc) or type(exc).__name__)
+        return Problem("database_unavailable", "the database does not answer")
+    if is_redis_away(exc):
+        _warn("Redis is away", error=str(exc) or type(exc).__name__)
+        return Problem("log_unavailable", "the log does not answer")
+    logger.error("request failed", exc_info=exc)
+    return Problem("internal", "something went wrong on our side")
+
+
+def _from_http(exc: web.HTTPException) -> Problem:
+    if exc.status < 400:
+        raise exc
+    code = HTTP.get(exc.status) or HTTPStatus(exc.status).name.lower()
+    kept = {str(name): exc.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in exc.headers}
+    message = CODES[code][1] if code in CODES else exc.reason
+    return Problem(code, message, status=exc.status, headers=kept)
+
+
+def is_postgres_away(exc: BaseException) -> bool:
+    """Whether Postgres cannot be used at the moment, as opposed to a query that is wrong."""
+    if isinstance(exc, asyncpg.InterfaceError):
+        return "clos" in str(exc)  # asyncpg has one class for a closed connection and for wrong arguments
+    return isinstance(exc, _POSTGRES_AWAY)
+
+
+def is_redis_away(exc: BaseException) -> bool:
+    """Whether Redis cannot be used at the moment, as opposed to a command that is wrong."""
+    return isinstance(exc, _REDIS_AWAY)
+
+
+def _text(message: str) -> str:
+    """A message may quote what the client sent, which need not be encodable."""
+    return message.encode(errors="replace").decode()

@@ -63,5 +63,5 @@ $(READY): requirements.lock
 	@if [ -x $(VENV)/bin/pip ]; then pip="$(RUN) -m pip"; else pip="$(PYTHON) -m pip --python $(RUN)"; fi; \
 		$$pip --version >/dev/null 2>&1 \
 			|| { echo "Milepost needs pip for '$(PYTHON)' (on Debian or Ubuntu: apt install python3-pip)." >&2; exit 1; }; \
-		PIP_DISABLE_PIP_VERSION_CHECK=1 $$pip install --quiet --progress-bar off --require-hashes -r requirements.lock
+		PIP_DISABLE_PIP_VERSION_CHECK=1 $$pip install -qq --progress-bar off --require-hashes -r requirements.lock
 	@touch $@

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db import postgres_server, valkey_server
-from db.server import Server
-from db.state import StartError, State
+from db.server import Server, StartError
+from db.state import State
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from db.state import StartError
+from db.server import StartError
 
 PATIENCE = 20.0  # seconds, for a Postgres that has much to write
 

@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 from db import identity, leftover
-from db.server import Server
-from db.state import StartError, State, write_private
+from db.server import Server, StartError
+from db.state import State, write_private
 
 NAME = "milepost"  # of the superuser and of the database
 

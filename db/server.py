@@ -1,9 +1,13 @@
-"""What an embedded server is to whoever starts it."""
+"""What an embedded server is to whoever starts it, and what is said when something cannot start."""
 
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+
+class StartError(Exception):
+    """Something that the operator has to change; its text is one clear line."""
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,17 @@
 import fcntl
 import json
 import os
-import random
 import secrets
-import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Below the range from which the kernel takes ports for outgoing connections: a kept port stays free over a restart.
-PORTS = range(20_000, 32_000)
+from db import ports
+from db.server import StartError
+
 MOST_LOG_BYTES = 16 * 2**20
-
-
-class StartError(Exception):
-    """Something that the operator has to change; its text is one clear line."""
 
 
 class State:
@@ -73,9 +68,9 @@ class State:
     def port(self, name: str) -> int:
         """The server's port on 127.0.0.1: the one of the last start, another if that is taken by now."""
         kept: dict[str, int] = self.read("ports.json")
-        if name in kept and port_is_free("127.0.0.1", kept[name]):
+        if name in kept and ports.is_free(kept[name]):
             return kept[name]
-        kept[name] = free_port()
+        kept[name] = ports.free()
         self.write("ports.json", kept)
         return kept[name]
 
@@ -110,20 +105,3 @@ def write_private(path: Path, text: str) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return draft.replace(path)
-
-
-def port_is_free(host: str, port: int) -> bool:
-    """Whether nothing listens there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    return next(port for port in random.sample(PORTS, len(PORTS)) if port_is_free("127.0.0.1", port))

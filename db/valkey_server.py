@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 from db import identity, leftover
-from db.server import Server
-from db.state import StartError, State, write_private
+from db.server import Server, StartError
+from db.state import State, write_private
 
 SETTINGS = """\
 # Written at every start.

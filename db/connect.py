@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -31,7 +34,7 @@ async def postgres(url: str, name: str = "milepost", timeout: float = 10) -> asy
     return await asyncpg.connect(url, timeout=timeout, server_settings=_server_settings(name))
 
 
-async def pool(settings: Settings, name: str, size: int, url: str | None = None) -> asyncpg.Pool:
+def pool(settings: Settings, name: str, size: int, url: str | None = None) -> asyncpg.Pool:
     """A pool that connects when first used: a process may start while Postgres is away."""
     kwargs: Mapping[str, Any] = {"statement_cache_size": settings.statement_cache_size}
     return asyncpg.create_pool(
@@ -46,7 +49,24 @@ async def pool(settings: Settings, name: str, size: int, url: str | None = None)
     )
 
 
-def redis(url: str, *, timeout: float = 5.0, connections: int = 64) -> Redis:
+@dataclass(slots=True)
+class Server:
+    """The Redis server that the newest connection of a client reached: another run id may have lost data."""
+
+    run_id: str = ""
+
+    async def note(self, connection: AbstractConnection) -> None:
+        """Read the run id before a new connection is used for anything else."""
+        await connection.on_connect()
+        await connection.send_command("INFO", "server")
+        found = _RUN_ID.search(await connection.read_response())
+        self.run_id = found[1].decode() if found else ""
+
+
+_RUN_ID = re.compile(rb"run_id:(\w+)")
+
+
+def redis(url: str, *, timeout: float = 5.0, connections: int = 64, server: Server | None = None) -> Redis:
     """A client with time-outs and no hidden retries: a write that may have happened must not be sent again unseen."""
     return Redis.from_url(
         url,
@@ -56,4 +76,5 @@ def redis(url: str, *, timeout: float = 5.0, connections: int = 64) -> Redis:
         max_connections=connections,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
+        redis_connect_func=server.note if server else None,
     )

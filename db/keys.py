@@ -34,3 +34,9 @@ WORKERS = "mp:workers"
 
 ARQ_QUEUE = "mp:arq"
 """arq's queue; arq derives its other keys from it and from its own prefixes."""
+
+PARTITIONS = "mp:partitions"
+"""The count of partitions, as Postgres has it."""
+
+SCHEDULES = "mp:schedules"
+"""Hash: name of a scheduled job -> when it last ran and how (JSON)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -268,6 +268,17 @@ async def size(client: Redis, partitions: int) -> list[int]:
     return [result or 0 for result in await pipe.execute()]
 
 
+async def lags(client: Redis, partitions: int) -> list[float]:
+    """Age in seconds of each partition's oldest unapplied entry; 0 where all is applied."""
+    held = await applied(client, range(partitions))
+    pipe = client.pipeline(transaction=False)
+    for partition, position in enumerate(held):
+        pipe.execute_command("XRANGE", keys.actions(partition), f"({position}", "+", "COUNT", 1)
+    pipe.time()
+    *firsts, (seconds, _) = await pipe.execute()
+    return [max(0.0, seconds - Position.parse(rows[0][0]).ms / 1000) if rows else 0.0 for rows in firsts]
+
+
 async def read(client: Redis, partition: int, after: Position, count: int) -> tuple[str, list[Entry]]:
     """The stream's generation (made when it has none) and its first `count` entries behind `after`, in one trip."""
     pipe = client.pipeline(transaction=False)
@@ -302,3 +313,69 @@ async def wait(client: Redis, partition: int, after: Position, milliseconds: int
 def trim(pipe: Pipeline, partition: int, upto: Position) -> None:
     """Drop what is applied; never by length."""
     pipe.execute_command("XTRIM", keys.actions(partition), "MINID", f"{upto.ms}-{upto.seq + 1}")
+
+
+# Caches move with the position only: a worker that slept between its commit and here must not undo a newer one.
+_PUBLISH: Final = """
+local held = redis.call('GET', KEYS[1])
+if held and held >= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+for i = 2, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 1], 'EX', ARGV[2]) end
+return 1
+"""
+_FORGET: Final = """
+redis.call('SET', KEYS[1], ARGV[1])
+for i = 2, #KEYS do redis.call('DEL', KEYS[i]) end
+"""
+# A miss may fill a model only with what is as new as the partition: else a dropped one would come back stale.
+_FILL: Final = """
+local held = redis.call('GET', KEYS[1])
+if held and held > ARGV[1] then return 0 end
+return redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3], 'NX') and 1 or 0
+"""
+MODEL_SECONDS: Final = 3600
+
+
+def sortable(position: Position) -> str:
+    """A position whose order as text is its order."""
+    return f"{position.ms:020d}-{position.seq:020d}"
+
+
+async def publish(
+    client: Redis,
+    partition: int,
+    position: Position,
+    models: Mapping[str, bytes],
+    replies: Mapping[str, bytes],
+    trim_upto: Position,
+) -> None:
+    """After the commit, in one trip: 8 caches and the applied position, 9 outcomes to who waits, 10 trim."""
+    pipe = client.pipeline(transaction=False)
+    names = [keys.applied(partition), *(keys.model(partition, name) for name in models)]
+    pipe.eval(_PUBLISH, len(names), *names, sortable(position), MODEL_SECONDS, *models.values())
+    pipe.publish(keys.APPLIED_CHANNEL, f"{partition}.{position}")
+    for channel, body in replies.items():
+        pipe.publish(keys.REPLY_CHANNEL + channel, body)
+    trim(pipe, partition, trim_upto)
+    await pipe.execute()
+
+
+async def forget(client: Redis, partition: int, position: Position, names: Iterable[str]) -> None:
+    """Set the applied position as Postgres has it, drop these models, and trim."""
+    pipe = client.pipeline(transaction=False)
+    held = [keys.applied(partition), *(keys.model(partition, name) for name in names)]
+    pipe.eval(_FORGET, len(held), *held, sortable(position))
+    trim(pipe, partition, position)
+    await pipe.execute()
+
+
+async def fill(client: Redis, partition: int, position: Position, name: str, body: bytes) -> None:
+    """Keep a model that was read from Postgres together with `position`, unless Redis knows better."""
+    names = (keys.applied(partition), keys.model(partition, name))
+    await client.eval(_FILL, 2, *names, sortable(position), body, MODEL_SECONDS)
+
+
+async def applied(client: Redis, partitions: Iterable[int]) -> list[Position]:
+    """The applied positions as Redis knows them; START where it knows none."""
+    found = await client.mget([keys.applied(partition) for partition in partitions])
+    return [START if text is None else Position.parse(text) for text in found]

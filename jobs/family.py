@@ -65,8 +65,11 @@ class Family(Protocol):
     def models(self, states: Any) -> Iterable[tuple[str, bytes]]:
         """Read models of the changed states: name, body."""
 
-    def model_names(self, actions: Sequence[Action]) -> Iterable[str]:
-        """Names of the read models that these actions may have changed."""
+    async def model_names(self, conn: asyncpg.Connection, actions: Sequence[Action]) -> Iterable[str]:
+        """Names of the read models that these applied actions may have changed."""
+
+    def owns(self, kind: str) -> bool:
+        """Whether a kind is of this family."""
 
 
 def index(families: Iterable[Family]) -> Mapping[str, tuple[Family, Kind]]:

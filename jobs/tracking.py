@@ -205,9 +205,13 @@ class Tracking:
         for session in states.changed.values():
             yield "session:" + session.session_id, encode(session)
 
-    def model_names(self, actions: Sequence[Action]) -> Iterable[str]:
-        """The models of named sessions; those of visitors are found under the visitor's newest session only."""
-        return {"session:" + a.subject[8:] for a in actions if a.subject.startswith("session:")}
+    async def model_names(self, conn: asyncpg.Connection, actions: Sequence[Action]) -> Iterable[str]:
+        """Every session that these actions may have gone to."""
+        return ["session:" + key for key in (await self.load(conn, actions)).sessions]
+
+    def owns(self, kind: str) -> bool:
+        """Whether a kind is of this family."""
+        return any(own.name == kind for own in self.kinds)
 
 
 class States:

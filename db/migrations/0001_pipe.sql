@@ -8,6 +8,8 @@ CREATE TABLE partitions (
     generation text NOT NULL DEFAULT '',
     position_ms bigint NOT NULL DEFAULT 0,
     position_seq bigint NOT NULL DEFAULT 0,
+    reread_ms bigint NOT NULL DEFAULT 0,
+    reread_seq bigint NOT NULL DEFAULT 0,
     applied_at timestamptz
 );
 

@@ -1,0 +1,54 @@
+"""`python -m api`: one API process. Several may share a port (SO_REUSEPORT)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+
+import uvloop
+from aiohttp import web
+
+from api import app
+from db import log, partitions, stream
+from db.settings import Settings, load, stop
+
+EXAMPLES = """examples:
+  python -m api
+  MILEPOST_PORT=9000 MILEPOST_REDIS_URL=redis://127.0.0.1:6379 MILEPOST_DATABASE_URL=postgresql://… python -m api"""
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(
+        prog="python -m api", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
+    settings = load()
+    if not settings.database_url or not settings.redis_url:
+        stop("api: set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL, or run `make up`, which starts both")
+    log.setup(settings)
+    uvloop.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    """Listen, and finish what is under way when told to stop."""
+    runner = web.AppRunner(app.make(settings), access_log=None, keepalive_timeout=75, shutdown_timeout=10)
+    stopped = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024)
+        await site.start()
+    except (stream.Misconfigured, partitions.Mismatch) as error:
+        stop(f"api: {error}")
+    except OSError as error:
+        stop(f"api: cannot listen on {settings.host}:{settings.port}: {error.strerror or error}")
+    log.get("api").info("listening", url=f"http://{settings.host}:{settings.port}")
+    await stopped.wait()
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The aiohttp application: its routes, its one middleware, its start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+import asyncpg
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from redis.exceptions import RedisError
+
+from api import errors, health, ingest, openapi, sessions
+from api.auth import Auth
+from api.cors import Cors
+from api.rates import Rates
+from api.state import STATE, State
+from api.waiting import Waiting
+from db import connect, log, metrics, partitions, stream
+from db.settings import Settings
+from db.stream import Log, Unavailable
+
+logger = log.get("api")
+
+BODY_BYTES: Final = 20 * 1024 * 1024
+LOOK_SECONDS: Final = 0.5
+"""How often the size of the backlog is looked at."""
+
+
+def routes() -> list[web.RouteDef]:
+    """Every route, in the order of CONTRACTS."""
+    return [
+        web.post("/v1/actions", ingest.actions),
+        web.get("/v1/kinds", openapi.kinds),
+        web.get("/v1/sessions/{sessionId}", sessions.read),
+        web.post("/api/sessions/track-interaction", ingest.track_interaction),
+        web.post("/api/sessions/save-config", ingest.save_config),
+        web.post("/api/performance/track", ingest.track_performance),
+        web.get("/openapi.json", openapi.document),
+        web.get("/docs", openapi.page),
+        web.get("/livez", health.live),
+        web.get("/readyz", health.ready),
+        web.get("/metrics", health.exposition),
+    ]
+
+
+def make(settings: Settings) -> web.Application:
+    """The application of one process."""
+    app = web.Application(client_max_size=BODY_BYTES, middlewares=[_middleware(Cors(settings.cors_origins))])
+    app.add_routes(routes())
+    app.cleanup_ctx.append(lambda _: _lifetime(app, settings))
+    return app
+
+
+def _middleware(cors: Cors) -> object:
+    """Around every request: errors become answers, CORS headers stand on errors too, the time is measured."""
+    observed: dict[tuple[str, str, int], metrics.Observe] = {}
+
+    @web.middleware
+    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        try:
+            response = cors.preflight(request) or await handler(request)
+        except Exception as error:
+            response = errors.response(error)
+        cors.allow(request, response)
+        resource = request.match_info.route.resource
+        key = (resource.canonical if resource else "none", request.method, response.status)
+        observe = observed.get(key)
+        if observe is None:
+            observe = observed[key] = metrics.http(*key)
+        observe(time.perf_counter() - started)
+        return response
+
+    return around
+
+
+async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[None]:
+    client = connect.redis(settings.log_url, connections=256)
+    pool = connect.pool(settings, "milepost-api", 10, settings.read_database_url or settings.database_url)
+    journal = Log(client, settings.partitions, settings.backlog_limit)
+    waiting = Waiting(client, settings.partitions)
+    auth = Auth(settings, client, pool)
+    state = app[STATE] = State(settings, client, pool, journal, auth, Rates(settings), waiting)
+    await _check(state)
+    journal.start()
+    waiting.start()
+    watch = asyncio.create_task(_watch(state), name="watch")
+    yield
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+    await journal.stop()
+    await waiting.stop()
+    await auth.close()
+    await client.aclose()
+    pool.terminate()
+
+
+async def _check(state: State) -> None:
+    """What a start demands of Redis; while Redis is away, requests are refused and the check is tried again.
+
+    Raises stream.Misconfigured and partitions.Mismatch, which no later try can mend.
+    """
+    settings, journal = state.settings, state.log
+    try:
+        journal.waits = await stream.promise(state.redis, settings.durability)
+        if not await partitions.recall(state.redis, settings.partitions):
+            await partitions.agree(state.pool, state.redis, settings.partitions)
+    except (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        logger.warning("not ready: waiting for Redis", error=str(error) or type(error).__name__)
+        return
+    journal.refusal, state.ready = None, True
+
+
+async def _watch(state: State) -> None:
+    """Look at the backlog; check a Redis that came back as a start would."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            if not state.ready:
+                await _check(state)
+            state.log.backlog = sum(await stream.size(state.redis, state.settings.partitions))
+        except (RedisError, OSError, TimeoutError):
+            state.ready = False
+        except (stream.Misconfigured, partitions.Mismatch) as error:
+            logger.error("refusing actions", reason=str(error))
+            state.log.refusal = Unavailable(str(error))

@@ -1,0 +1,48 @@
+"""Cross-origin requests of browsers, for the origins that a setting names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+EXPOSED: Final = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, ETag"
+ALLOWED: Final = "Authorization, Content-Type, Content-Encoding, Prefer, If-None-Match, Last-Event-ID"
+
+
+class Cors:
+    """Headers for allowed origins; nothing for others, which is how a browser learns of it."""
+
+    def __init__(self, origins: Sequence[str]) -> None:
+        self.any = "*" in origins
+        self.origins = frozenset(origins)
+
+    def _origin(self, request: web.Request) -> str | None:
+        origin = request.headers.get("Origin") if self.origins else None
+        return origin if origin is not None and (self.any or origin in self.origins) else None
+
+    def preflight(self, request: web.Request) -> web.Response | None:
+        """The answer to a browser's question whether it may send; None for any other request."""
+        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+            return None
+        if self._origin(request) is None:
+            return None
+        return web.Response(
+            status=204,
+            headers={
+                "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+                "Access-Control-Allow-Headers": ALLOWED,
+                "Access-Control-Max-Age": "600",
+            },
+        )
+
+    def allow(self, request: web.Request, response: web.StreamResponse) -> None:
+        """On every answer, errors too: else a browser's script sees neither status nor Retry-After."""
+        if not self.origins or response.prepared:
+            return
+        response.headers["Vary"] = "Origin"
+        origin = self._origin(request)
+        if origin is not None:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED

@@ -1,0 +1,241 @@
+"""Actions in: read, parse, validate, append, answer. No Postgres on this path, one await for the log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from api import body as bodies
+from api.body import Malformed, Parsed
+from api.errors import Problem
+from api.state import STATE, State
+from db import metrics, stream
+from jobs.action import Action, Draft, Rejected, Sender, accept, explain
+from jobs.families import KINDS
+
+BODY_SECONDS: Final = 30.0
+"""How long a client may take to send its body."""
+MAX_WAIT: Final = 10.0
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?:$|[,;\s])", re.IGNORECASE)
+_JSON: Final = frozenset(("application/json", "text/plain", "application/octet-stream", ""))
+_NDJSON: Final = frozenset(("application/x-ndjson", "application/ndjson", "application/jsonl"))
+_encode: Final = msgspec.msgpack.Encoder().encode
+_accepted = {name: metrics.ACCEPTED.labels(name) for name in KINDS}
+
+Outcome = asyncio.Future[tuple[Any, bool]]
+
+
+class Rejection(msgspec.Struct, omit_defaults=True):
+    """Why one action of a request was not taken."""
+
+    index: int
+    code: str
+    message: str
+    id: str | None = None
+    path: str | None = None
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    """202, or 200 with `results` when the client asked to wait and it was soon enough."""
+
+    accepted: int
+    rejected: list[Rejection]
+    ids: list[str]
+    position: str
+    results: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass(slots=True)
+class Judged:
+    """The actions of one request, after the door's rules."""
+
+    actions: list[Action]
+    rejected: list[Rejection]
+
+
+async def actions(request: web.Request) -> web.Response:
+    """POST /v1/actions: one action, a batch, or NDJSON."""
+    state = request.app[STATE]
+    sender = await state.auth.sender(request, "ingest")
+    kind = request.content_type
+    if kind not in _JSON and kind not in _NDJSON:
+        raise Problem("unsupported_media_type", f"send application/json or application/x-ndjson, not {kind}")
+    content = await read(request)
+    try:
+        parsed = bodies.parse_lines(content) if kind in _NDJSON else bodies.parse(content)
+    except Malformed as error:
+        raise malformed(error) from None
+    return await take(request, state, sender, parsed)
+
+
+def malformed(error: Malformed) -> Problem:
+    """400 for what is no JSON, 413 for too much, 422 for JSON of another shape."""
+    return Problem(error.code, str(error), status=422 if error.is_json else 413 if error.code == "too_many_actions" else 400)
+
+
+async def read(request: web.Request) -> bytes:
+    """The body, inflated; bounded in size by aiohttp and in time here."""
+    if request.body_exists and not request._read_bytes:  # noqa: SLF001
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await request.read()
+        except TimeoutError:
+            raise Problem("body_timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
+    return await request.read()
+
+
+async def take(request: web.Request, state: State, sender: Sender, parsed: Sequence[Parsed]) -> web.Response:
+    """Judge the drafts, append the good ones, answer with what became of each."""
+    judged = judge(parsed, sender)
+    if not judged.actions:
+        raise _none_good(judged.rejected)
+    seconds = wanted_wait(request)
+    waiting = [state.waiting.expect() for _ in judged.actions] if seconds else []
+    for action, (reply, _) in zip(judged.actions, waiting, strict=bool(waiting)) if waiting else ():
+        action.reply = reply
+    try:
+        position = await append(state, judged.actions)
+    except BaseException:
+        for _, outcome in waiting:
+            outcome.cancel()
+        raise
+    answer = Answer(len(judged.actions), judged.rejected, [action.id for action in judged.actions], position)
+    if waiting:
+        answer.results = await results(judged.actions, [outcome for _, outcome in waiting], seconds)
+    status = 202 if answer.results is msgspec.UNSET else 200
+    return web.Response(body=msgspec.json.encode(answer), status=status, content_type="application/json")
+
+
+def judge(parsed: Sequence[Parsed], sender: Sender) -> Judged:
+    """Every draft by the rules of the door; a bad one never fails a good one beside it."""
+    now = datetime.now(UTC)
+    good: list[Action] = []
+    rejected: list[Rejection] = []
+    for index, draft in enumerate(parsed):
+        try:
+            if isinstance(draft, Rejected):
+                raise draft
+            good.append(accept(draft, KINDS, sender, now))
+        except Rejected as error:
+            given = draft.id if isinstance(draft, Draft) else None
+            shown = given if given is not None and len(given) <= 256 else None
+            rejected.append(Rejection(index, error.code, error.message, shown, error.path))
+            metrics.REJECTED.labels(error.code).inc()
+    return Judged(good, rejected)
+
+
+async def append(state: State, actions: Sequence[Action]) -> str:
+    """Into the log, as durably as promised; the positions."""
+    partitions = state.log.partitions
+    records = [(stream.partition_of(action.subject, partitions), _encode(action)) for action in actions]
+    position = await state.log.append(records)
+    if len(actions) == 1:
+        _accepted[actions[0].kind].inc()
+    else:
+        for kind, number in Counter(action.kind for action in actions).items():
+            _accepted[kind].inc(number)
+    return position
+
+
+async def results(
+    actions: Sequence[Action], outcomes: Sequence[Outcome], seconds: float
+) -> list[dict[str, Any]] | msgspec.UnsetType:
+    """The outcomes in the order of the actions, or UNSET when they took longer than `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            found = await asyncio.gather(*outcomes)
+    except TimeoutError:
+        return msgspec.UNSET
+    return [
+        {"id": action.id, "outcome": outcome, "duplicate": duplicate}
+        for action, (outcome, duplicate) in zip(actions, found, strict=True)
+    ]
+
+
+def wanted_wait(request: web.Request) -> float:
+    """Seconds of `Prefer: wait=N` (RFC 7240), 10 at most; 0: do not wait."""
+    prefer = request.headers.get("Prefer")
+    found = _WAIT.search(prefer) if prefer else None
+    return min(MAX_WAIT, float(found[1])) if found else 0.0
+
+
+def _none_good(rejected: list[Rejection]) -> Problem:
+    """No action was good: 403 when all belong to others, 400 for lines that are no JSON, else 422; the first says why."""
+    codes = {one.code for one in rejected}
+    first = rejected[0]
+    details = {"rejected": msgspec.to_builtins(rejected), "path": first.path}
+    if codes <= {"forbidden_subject", "forbidden_kind"}:
+        return Problem(first.code, first.message, status=403, details=details)
+    status = 400 if codes == {"malformed_json"} else 422
+    return Problem(first.code, first.message, status=status, details=details)
+
+
+def _route(kind: str, data: Callable[[Any], msgspec.Raw], body: type[msgspec.Struct]) -> Any:
+    """A handler for a body of one kind; browsers' beacons send it as text/plain."""
+    decoder = msgspec.json.Decoder(body)
+
+    async def handler(request: web.Request) -> web.Response:
+        state = request.app[STATE]
+        sender = await state.auth.sender(request, "ingest")
+        if request.content_type not in _JSON:
+            raise Problem("unsupported_media_type", f"send application/json, not {request.content_type}")
+        content = await read(request)
+        try:
+            given = decoder.decode(content)
+        except msgspec.ValidationError as error:
+            message, path = explain(error)
+            raise Problem("invalid_action", message, status=422, details={"path": path}) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Problem("malformed_json", "the body is no JSON") from None
+        draft = Draft(kind=kind, session_id=given.session_id, data=data(given))
+        return await take(request, state, sender, [draft])
+
+    return handler
+
+
+class Interaction(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Body of POST /api/sessions/track-interaction."""
+
+    session_id: str
+    interaction: msgspec.Raw
+
+
+class SaveConfig(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Body of POST /api/sessions/save-config."""
+
+    session_id: str
+    configuration: msgspec.Raw
+    trigger: str
+    total_price: float | None = None
+    completion_percentage: float | None = None
+
+
+class Performance(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Body of POST /api/performance/track."""
+
+    metric_name: str
+    value: float
+    session_id: str | None = None
+    additional_data: msgspec.Raw | None = None
+
+
+def _without_session(given: SaveConfig | Performance) -> msgspec.Raw:
+    fields = {
+        name: value
+        for name, field in zip(given.__struct_encode_fields__, given.__struct_fields__, strict=True)
+        if field != "session_id" and (value := getattr(given, field)) is not None
+    }
+    return msgspec.Raw(msgspec.json.encode(fields))
+
+
+track_interaction = _route("interaction.recorded", lambda given: given.interaction, Interaction)
+save_config = _route("configuration.saved", _without_session, SaveConfig)
+track_performance = _route("metric.recorded", _without_session, Performance)

@@ -1,0 +1,50 @@
+"""Reads of cached models: Redis first; a miss is loaded from Postgres and kept without undoing anything newer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import asyncpg
+from aiohttp import web
+
+from api import waiting
+from api.errors import Problem
+from api.state import State
+from db import keys, metrics, sql, stream
+from db.stream import Position
+
+PIPE: Final = sql.read("pipe")
+AFTER_SECONDS: Final = 2.0
+
+Load = Callable[[asyncpg.Connection], Awaitable[bytes | None]]
+_hit, _miss = metrics.CACHE.labels("hit"), metrics.CACHE.labels("miss")
+
+
+async def after(request: web.Request, state: State) -> bool:
+    """Wait up to 2 s until `?after=` is applied; False when it is not yet, and the answer may be older."""
+    text = request.query.get("after")
+    if text is None:
+        return True
+    try:
+        wanted = waiting.parse(text, state.log.partitions)
+    except ValueError as error:
+        raise Problem("invalid_position", str(error), status=400, details={"path": "after"}) from None
+    return await state.waiting.applied(wanted, AFTER_SECONDS)
+
+
+async def model(state: State, subject: str, name: str, load: Load) -> bytes | None:
+    """The read model `name` of a subject; None when neither Redis nor Postgres has it."""
+    partition = stream.partition_of(subject, state.log.partitions)
+    held: bytes | None = await state.redis.get(keys.model(partition, name))
+    if held is not None:
+        _hit.inc()
+        return held
+    _miss.inc()
+    async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        # The position of the same snapshot says how new the model is.
+        position = Position(*await conn.fetchval(PIPE["position"], partition))
+        body = await load(conn)
+    if body is not None:
+        await stream.fill(state.redis, partition, position, name, body)
+    return body

@@ -1,0 +1,46 @@
+"""One session as it stands."""
+
+from __future__ import annotations
+
+import asyncpg
+import msgspec
+from aiohttp import web
+
+from api import reads
+from api.errors import Problem
+from api.state import STATE
+from jobs.action import Sender
+from jobs.session import Session
+from jobs.tracking import AUTO, QUERIES, encode
+
+
+class _Owner(msgspec.Struct, rename="camel"):
+    user_id: str | None = None
+
+
+async def read(request: web.Request) -> web.Response:
+    """GET /v1/sessions/{sessionId}?after=position: counts, times, user, newest category, price, completion."""
+    state = request.app[STATE]
+    sender = await state.auth.sender(request, "read")
+    session_id = request.match_info["sessionId"]
+    reached = await reads.after(request, state)
+    body = await reads.model(state, _subject(session_id), f"session:{session_id}", lambda conn: _load(conn, session_id))
+    if sender.role == "user" and not _owns(sender, body):
+        raise Problem("forbidden_subject", "a user token reads its own sessions only", status=403)
+    if body is None:
+        raise Problem("not_found", "no such session")
+    headers = {} if reached else {"Milepost-Stale": "true"}
+    return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+def _subject(session_id: str) -> str:
+    return session_id[len(AUTO) :].rpartition("@")[0] if session_id.startswith(AUTO) else f"session:{session_id}"
+
+
+def _owns(sender: Sender, body: bytes | None) -> bool:
+    return body is not None and msgspec.json.decode(body, type=_Owner).user_id == sender.user_id
+
+
+async def _load(conn: asyncpg.Connection, session_id: str) -> bytes | None:
+    rows = await conn.fetch(QUERIES["load_sessions"], [session_id])
+    return encode(Session(*rows[0])) if rows else None

@@ -1,0 +1,34 @@
+"""What the handlers of one API process share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+from aiohttp import web
+from redis.asyncio import Redis
+
+from api.auth import Auth
+from api.rates import Rates
+from api.waiting import Waiting
+from db.settings import Settings
+from db.stream import Log
+
+
+@dataclass(slots=True)
+class State:
+    """One per process, made at its start."""
+
+    settings: Settings
+    redis: Redis
+    pool: asyncpg.Pool
+    log: Log
+    auth: Auth
+    rates: Rates
+    waiting: Waiting
+    ready: bool = False
+    """Redis and the count of partitions have been checked."""
+
+
+STATE: Final = web.AppKey("state", State)

@@ -1,0 +1,113 @@
+"""The transaction around one batch: lock, read, apply, advance. What holds if the process dies is said at each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import asyncpg
+from redis.asyncio import Redis
+
+from db import log, metrics, sql, stream
+from db.connect import Server
+from db.stream import Position
+from jobs.families import FAMILIES
+from worker import apply
+from worker.apply import Applied
+
+logger = log.get("drain")
+QUERIES: Final = sql.read("pipe")
+
+
+@dataclass(slots=True)
+class Cursor:
+    """What one task remembers of its partition between batches; Postgres decides, this only saves look-ups."""
+
+    partition: int
+    count: int
+    position: Position = stream.START
+    isolate: bool = False
+    """The last try was poisoned: the next one isolates."""
+
+
+async def run(
+    conn: asyncpg.Connection, client: Redis, server: Server, cursor: Cursor, dedupe_days: int
+) -> Applied | None:
+    """Apply one batch; None when somebody else moves the partition. Raises what made it roll back."""
+    partition = cursor.partition
+    async with conn.transaction():
+        # 1 lock. Dying here or at any step before 7: Postgres drops the lock and the work with the connection.
+        row = await conn.fetchrow(QUERIES["lock_partition"], partition)
+        if row is None:
+            return None
+        position, reread = Position(*row["position"]), Position(*row["reread"])
+        # 2 read. Nothing has changed yet.
+        generation, entries = await stream.read(client, partition, position, cursor.count)
+        generation = f"{generation}/{server.run_id}"
+        if await _lost(client, partition, row["generation"], generation, position, bool(entries)):
+            position, reread = stream.START, max(position, reread)
+            await stream.forget(client, partition, position, ())
+            _, entries = await stream.read(client, partition, position, cursor.count)
+        elif position != cursor.position:
+            await _clean(conn, client, partition, position)
+        done = Applied(entries[-1].position if entries else position)
+        apply.decode(entries, done)
+        # 3 to 6. Facts, states and dead letters are in the transaction: all of them or none.
+        await _apply(conn, cursor, done, dedupe_days, replay=position < reread)
+        await apply.bury(conn, partition, done.dead)
+        # 7 advance. Dying before the COMMIT: the batch is read again. Dying behind it: it is below the position.
+        if entries or row["generation"] != generation:
+            await conn.execute(QUERIES["advance"], partition, generation, *done.position, *reread)
+    cursor.position = done.position
+    cursor.isolate = False
+    return done
+
+
+async def _apply(conn: asyncpg.Connection, cursor: Cursor, done: Applied, dedupe_days: int, replay: bool) -> None:
+    if not done.items:
+        return
+    since = apply.since(done.items, dedupe_days)
+    try:
+        if cursor.isolate:
+            await apply.isolate(conn, done.items, since, replay, done)
+        else:
+            done.take(await apply.record(conn, done.items, since, replay))
+    except apply.Poisoned:
+        cursor.isolate = True
+        raise
+
+
+async def _lost(
+    client: Redis, partition: int, held: str, generation: str, position: Position, has_entries: bool
+) -> bool:
+    """Whether Redis may have lost or renumbered entries, so that the position can no longer be believed."""
+    if held == generation and (has_entries or await stream.last_position(client, partition) >= position):
+        return False
+    if not held or (held == generation and position == stream.START):
+        return False
+    metrics.REREAD.inc()
+    logger.warning("Redis restarted or lost data: reading the partition from its start", partition=partition)
+    return True
+
+
+async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, position: Position) -> None:
+    """Somebody else moved the partition, and may have died before step 8: drop what may be stale, then trim."""
+    entries = await stream.applied_entries(client, partition, position)
+    left = Applied(position)
+    apply.decode(entries, left)
+    names: set[str] = set()
+    for family in FAMILIES:
+        own = [item.action for item in left.items if family.owns(item.action.kind)]
+        names.update(await family.model_names(conn, own) if own else ())
+    await stream.forget(client, partition, position, names)
+
+
+async def make_days(conn: asyncpg.Connection) -> None:
+    """The day partitions of the fact tables around today, in a transaction of their own."""
+    today = datetime.now(UTC).date()
+    await conn.execute("SET lock_timeout = '3s'")
+    try:
+        await conn.fetchval(QUERIES["ensure_days"], today - timedelta(days=2), today + timedelta(days=7))
+    finally:
+        await conn.execute("RESET lock_timeout")

@@ -1,0 +1,171 @@
+"""The drain of one worker process: one task for each partition, blocked on its stream."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Final
+
+import asyncpg
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from db import connect, log, metrics, stream
+from db.connect import Server
+from db.settings import Settings
+from worker import apply, batch
+from worker.apply import Applied, Reply
+from worker.batch import Cursor
+
+logger = log.get("drain")
+
+BLOCK_MS: Final = 2000
+CONTENDED: Final = (0.05, 0.15)
+"""Seconds to leave a partition to whoever moves it: a dead holder is followed within this time."""
+STALLED: Final = 15.0
+"""Seconds of an unmoved lock after which copies that wait for a dead peer are ended."""
+PATIENCE: Final = 2.0
+"""Longest pause after failures, in seconds."""
+MAX_ENTRIES: Final = 2000
+
+
+class Drain:
+    """Applies every partition that nobody else is applying, until it is cancelled."""
+
+    def __init__(self, settings: Settings, pool: asyncpg.Pool, client: Redis, server: Server) -> None:
+        self.settings, self.pool, self.client, self.server = settings, pool, client, server
+        self.applied = 0
+        """Actions applied by this process since its start, for the heartbeat."""
+        self.failure: str | None = None
+        """What the last try failed with; None when it went well."""
+
+    async def run(self) -> None:
+        """Run until cancelled; a batch under way is rolled back and comes again."""
+        async with asyncio.TaskGroup() as tasks:
+            for partition in range(self.settings.partitions):
+                tasks.create_task(self._partition(partition), name=f"drain-{partition}")
+
+    async def _partition(self, partition: int) -> None:
+        cursor = Cursor(partition, count=64)
+        contended_since: float | None = None
+        failures = 0
+        while True:
+            try:
+                done = await self._batch(cursor)
+                failures, self.failure = 0, None
+                if done is None:
+                    contended_since = contended_since or time.monotonic()
+                    await self._contended(contended_since)
+                    continue
+                contended_since = None
+                if not done.entries:
+                    await stream.wait(self.client, partition, cursor.position, BLOCK_MS)
+            except apply.Poisoned as error:
+                logger.warning("a batch holds a poison action: isolating it", partition=partition, error=str(error))
+            except apply.NoDay:
+                await self._days()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError) as error:
+                failures += 1
+                await self._failed(partition, error, failures)
+            except Exception:
+                failures += 1
+                logger.exception("the drain met a fault of its own; trying again", partition=partition)
+                await asyncio.sleep(_pause(failures))
+
+    async def _batch(self, cursor: Cursor) -> Applied | None:
+        started = time.perf_counter()
+        run_id = self.server.run_id
+        async with asyncio.timeout(self.settings.apply_timeout):
+            conn = await self.pool.acquire()
+            try:
+                done = await batch.run(conn, self.client, self.server, cursor, self.settings.dedupe_days)
+            except BaseException:
+                # Whatever went wrong, this connection must not hold the partition a moment longer.
+                conn.terminate()
+                raise
+            finally:
+                await self.pool.release(conn)
+        if done is not None and done.entries:
+            self._count(done, time.perf_counter() - started)
+            self._adapt(cursor, done)
+            # 8 to 10. Dying before or in it: the next who takes the partition drops the caches, then trims.
+            # On another Redis than was read, entries below the position may be new: nothing is trimmed there.
+            upto = done.position if run_id == self.server.run_id else stream.START
+            await stream.publish(self.client, cursor.partition, done.position, dict(done.models), _replies(done), upto)
+        return done
+
+    def _adapt(self, cursor: Cursor, done: Applied) -> None:
+        """Read as many entries as hold about `batch_actions`, whatever their size."""
+        each = max(1.0, len(done.items) / done.entries)
+        wanted = int(self.settings.batch_actions / each)
+        cursor.count = max(1, min(MAX_ENTRIES if each < 4 else wanted, wanted, cursor.count * 4))
+
+    def _count(self, done: Applied, seconds: float) -> None:
+        self.applied += len(done.fresh)
+        metrics.APPLY.observe(seconds)
+        metrics.BATCH.observe(len(done.items))
+        for actions, counter in ((done.fresh, metrics.APPLIED), (done.duplicates, metrics.DUPLICATES)):
+            kinds: dict[str, int] = defaultdict(int)
+            for action in actions:
+                kinds[action.kind] += 1
+            for kind, number in kinds.items():
+                counter.labels(kind).inc(number)
+        if done.items:
+            oldest = min(item.action.received_at for item in done.items)
+            metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
+        for letter in done.dead:
+            metrics.DEAD.labels(letter.code).inc()
+            logger.error(
+                "an action went to the dead letters",
+                **{"code": letter.code, "action": letter.action_id, "kind": letter.kind, "reason": letter.message},
+            )
+
+    async def _contended(self, since: float) -> None:
+        if time.monotonic() - since > STALLED:
+            ended = await self.pool.fetch(batch.QUERIES["end_stalled_copies"], STALLED)
+            if ended:
+                logger.warning("ended connections of a vanished peer that held a partition", number=len(ended))
+        await asyncio.sleep(random.uniform(*CONTENDED))
+
+    async def _days(self) -> None:
+        async with self.pool.acquire() as conn:
+            await batch.make_days(conn)
+
+    async def _failed(self, partition: int, error: Exception, failures: int) -> None:
+        reason = type(error).__name__
+        metrics.APPLY_FAILED.labels(reason).inc()
+        if self.failure != reason:
+            logger.warning("a batch was rolled back; trying again", partition=partition, reason=reason, error=str(error))
+        self.failure = reason
+        await asyncio.sleep(_pause(failures))
+
+
+def _pause(failures: int) -> float:
+    return min(PATIENCE, 0.05 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)
+
+
+def _replies(done: Applied) -> dict[str, bytes]:
+    """One message for each API process that waits: [[token, outcome, duplicate], …]."""
+    messages: dict[str, list[tuple[str, object, bool]]] = defaultdict(list)
+    for reply in (*done.replies, *_dead_replies(done)):
+        channel, _, token = reply.to.partition(":")
+        messages[channel].append((token, reply.outcome, reply.duplicate))
+    return {channel: msgspec.json.encode(rows) for channel, rows in messages.items()}
+
+
+def _dead_replies(done: Applied) -> list[Reply]:
+    dead = {(letter.subject, letter.action_id) for letter in done.dead}
+    return [
+        Reply(item.action.reply, {"error": "dead_letter"}, False)
+        for item in done.items
+        if dead and item.action.reply and (item.action.subject, item.action.id) in dead
+    ]
+
+
+def pool(settings: Settings) -> asyncpg.Pool:
+    """The drain's own connections, named so that a stalled one can be found."""
+    return connect.pool(settings, "milepost-drain", settings.drain_connections)

@@ -1,0 +1,87 @@
+"""One worker process: the drain, arq, and the heartbeat, each going on when another one's server is away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import msgspec
+import prometheus_client
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from db import connect, keys, log, partitions, stream
+from db.settings import Settings, stop
+from worker import drain, schedule
+from worker.drain import Drain
+
+logger = log.get("worker")
+
+HEARTBEAT = 5.0
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; a batch under way is finished or rolled back, never half done."""
+    if not settings.database_url or not settings.redis_url:
+        stop("worker: set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL, or run `make up`, which starts both")
+    if settings.metrics_port:
+        prometheus_client.start_http_server(settings.metrics_port)
+    server = connect.Server()
+    client = connect.redis(settings.log_url, connections=4 * settings.partitions + 8, server=server)
+    pool = drain.pool(settings)
+    draining = Drain(settings, pool, client, server)
+    main = asyncio.current_task()
+    assert main is not None
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, main.cancel)
+    try:
+        await _ready(settings, pool, client)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(draining.run(), name="drain")
+            tasks.create_task(schedule.run(settings, pool, client), name="arq")
+            tasks.create_task(_beat(client, draining), name="heartbeat")
+    except asyncio.CancelledError:
+        logger.info("stopped")
+    finally:
+        pool.terminate()
+        await client.aclose()
+
+
+async def _ready(settings: Settings, pool: asyncpg.Pool, client: Redis) -> None:
+    """Wait for both servers; refuse what can never be right: an evicting Redis, another count of partitions."""
+    try:
+        await _until("Redis", lambda: stream.promise(client, settings.durability))
+        await _until("Postgres", lambda: partitions.agree(pool, client, settings.partitions))
+    except (stream.Misconfigured, partitions.Mismatch) as error:
+        stop(f"worker: {error}")
+    logger.info("draining", partitions=settings.partitions, connections=settings.drain_connections)
+
+
+async def _until(what: str, attempt: Callable[[], Awaitable[object]]) -> None:
+    pause = 0.1
+    while True:
+        try:
+            await attempt()
+            return
+        except (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            logger.warning(f"waiting for {what}", error=str(error) or type(error).__name__)
+            await asyncio.sleep(pause)
+            pause = min(2.0, pause * 2)
+
+
+async def _beat(client: Redis, draining: Drain) -> None:
+    """arq keeps one health key for a whole queue, which hides a dead worker: each process says itself that it lives."""
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    started = time.time()
+    while True:
+        beat = {"at": time.time(), "started": started, "applied": draining.applied, "failure": draining.failure}
+        try:
+            await client.hset(keys.WORKERS, name, msgspec.json.encode(beat))
+        except (RedisError, OSError) as error:
+            logger.warning("no heartbeat", error=str(error))
+        await asyncio.sleep(HEARTBEAT)

@@ -29,6 +29,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "forbidden_kind": (403, "this sender may not send this kind"),
     "not_found": (404, "there is no such route or thing"),
     "method_not_allowed": (405, "the route has other methods: see Allow"),
+    "body_timeout": (408, "the body took too long to arrive"),
     "too_large": (413, "the body, or the data of one action, is larger than the limit"),
     "too_many_actions": (413, "more than 1,000 actions in one request: send several"),
     "unsupported_media_type": (415, "send JSON or NDJSON"),
@@ -52,7 +53,7 @@ HTTP: Final[Mapping[int, str]] = {
 
 # A connection that the client closed is an OSError, too, and none of Postgres.
 UNREADABLE: Final = (web.RequestPayloadError, http_exceptions.BadHttpMessage, ClientConnectionResetError)
-_POSTGRES_AWAY: Final = (
+POSTGRES_AWAY: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -62,7 +63,7 @@ _POSTGRES_AWAY: Final = (
     OSError,
     TimeoutError,
 )
-_REDIS_AWAY: Final = (
+REDIS_AWAY: Final = (
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
     redis.exceptions.ReadOnlyError,
@@ -93,6 +94,12 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         if self.status == 503:
             self.headers.setdefault(hdrs.RETRY_AFTER, str(RETRY_SECONDS))
+
+
+def unauthorized(code: str, message: str) -> Problem:
+    """401 with the challenge of RFC 6750; `message` is our own text, without quotes."""
+    error = "" if code == "unauthorized" else f', error="invalid_token", error_description="{message}"'
+    return Problem(code, message, headers={hdrs.WWW_AUTHENTICATE: f'Bearer realm="milepost"{error}'})
 
 
 def response(exc: Exception) -> web.Response:
@@ -142,12 +149,12 @@ def is_postgres_away(exc: BaseException) -> bool:
     """Whether Postgres cannot be used at the moment, as opposed to a query that is wrong."""
     if isinstance(exc, asyncpg.InterfaceError):
         return "clos" in str(exc)  # asyncpg has one class for a closed connection and for wrong arguments
-    return isinstance(exc, _POSTGRES_AWAY)
+    return isinstance(exc, POSTGRES_AWAY)
 
 
 def is_redis_away(exc: BaseException) -> bool:
     """Whether Redis cannot be used at the moment, as opposed to a command that is wrong."""
-    return isinstance(exc, _REDIS_AWAY)
+    return isinstance(exc, REDIS_AWAY)
 
 
 def _text(message: str) -> str:

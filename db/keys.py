@@ -40,3 +40,9 @@ PARTITIONS = "mp:partitions"
 
 SCHEDULES = "mp:schedules"
 """Hash: name of a scheduled job -> when it last ran and how (JSON)."""
+
+SERVICE_KEYS = "mp:service_keys"
+"""Hash: SHA-256 of a service key -> JSON {id, name, scopes, at}; `revoked:` and the SHA-256 -> 1."""
+
+RATES = "mp:rate"
+"""Prefix of the counters of the rate limits; the rest of the key is a hash tag."""

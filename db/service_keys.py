@@ -1,4 +1,4 @@
-"""Service keys: made once, shown once, kept as a hash, revocable."""
+"""Service keys: made once, shown once, kept as a hash, revocable. Postgres has them, Redis passes them on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import hashlib
 import re
 import secrets
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
+import msgspec
+from redis.asyncio import Redis
 
-from db import sql
+from db import keys, sql
 
 SCOPES: Final = ("ingest", "read", "admin")
 QUERIES = sql.read("service_keys")
@@ -45,6 +47,45 @@ async def find(conn: asyncpg.Connection | asyncpg.Pool, hashed: str) -> asyncpg.
     return await conn.fetchrow(QUERIES["find_service_key"], hashed)
 
 
+class Known(msgspec.Struct, frozen=True):
+    """A key as Redis carries it; `at`: unix seconds when Postgres was asked."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    at: float
+
+
+_known: Final = msgspec.json.Decoder(Known)
+
+
+def is_key(text: str) -> bool:
+    """Whether this has the form of a key."""
+    return _FORM.fullmatch(text) is not None
+
+
+async def recall(client: Redis, hashed: str) -> tuple[Known | None, bool]:
+    """What Redis knows of this hash, and whether the key was revoked."""
+    fields: Any = client.hmget(keys.SERVICE_KEYS, [hashed, f"revoked:{hashed}"])
+    found, revoked = await fields
+    return (_known.decode(found) if found else None), revoked is not None
+
+
+async def remember(client: Redis, hashed: str, known: Known) -> None:
+    """Tell Redis what Postgres says. It never takes back a revocation, which has a field of its own."""
+    stored: Any = client.hset(keys.SERVICE_KEYS, hashed, msgspec.json.encode(known).decode())
+    await stored
+
+
+async def forget(client: Redis, hashes: Sequence[str]) -> None:
+    """Tell every API process that these keys are revoked; call it after the transaction that revokes them."""
+    pipe = client.pipeline(transaction=True)
+    pipe.hset(keys.SERVICE_KEYS, mapping={f"revoked:{hashed}": "1" for hashed in hashes})
+    pipe.hdel(keys.SERVICE_KEYS, *hashes)
+    await pipe.execute()
+
+
 async def listed(conn: asyncpg.Connection) -> list[asyncpg.Record]:
     """All keys: {id, name, scopes, created_at, revoked_at}."""
-    return await conn.fetch(QUERIES["list_service_keys"])
+    rows: list[asyncpg.Record] = await conn.fetch(QUERIES["list_service_keys"])
+    return rows

@@ -12,6 +12,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 Durability = Literal["memory", "fsync", "replica"]
 
 
+RATE = r"^([1-9]\d*(/| per )([1-9]\d* )?(second|minute|hour|day)s?)?$"
+
+
 def _split(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -40,9 +43,11 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="origins that browsers may call from, comma-separated; * for any"
     )
-    rate_limit_ingest: str = Field("", description="actions requests per key or user, like 6000/minute; empty: none")
-    rate_limit_read: str = Field("100/minute", description="reads of progress per key or user")
-    rate_limit_update: str = Field("50/minute", description="progress updates per key or user")
+    rate_limit_ingest: str = Field(
+        "", pattern=RATE, description="actions requests per key or user, like 6000/minute; empty: none"
+    )
+    rate_limit_read: str = Field("100/minute", pattern=RATE, description="reads of progress per key or user")
+    rate_limit_update: str = Field("50/minute", pattern=RATE, description="progress updates per key or user")
     key_cache_seconds: float = Field(5.0, ge=0, description="how long a service key is believed before it is re-read")
 
     backlog_limit: int = Field(1 << 30, ge=1 << 16, description="bytes of unapplied actions before 503")

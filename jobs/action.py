@@ -28,7 +28,7 @@ MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 32
 MAX_KEYS: Final = 1000
 
-_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
+_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _PATH = re.compile(r"(.*?) - at `(?:key in )?(\$.*)`$", re.DOTALL)
 _EMPTY: Final = msgspec.Raw(b"{}")
 
@@ -97,6 +97,11 @@ class Rejected(Exception):
     def __init__(self, code: str, message: str, path: str | None = None) -> None:
         super().__init__(message)
         self.code, self.message, self.path = code, message, path
+
+
+def is_id(value: object) -> bool:
+    """Whether this is an id as clients may choose them: text of 1 to 128 characters, no control character."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def new_id() -> str:

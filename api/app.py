@@ -79,7 +79,7 @@ def _middleware(cors: Cors) -> object:
 
 async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[None]:
     client = connect.redis(settings.log_url, connections=256)
-    pool = connect.pool(settings, "milepost-api", 10, settings.read_database_url or settings.database_url)
+    pool = await connect.pool(settings, "milepost-api", 10, settings.read_database_url or settings.database_url)
     journal = Log(client, settings.partitions, settings.backlog_limit)
     waiting = Waiting(client, settings.partitions)
     auth = Auth(settings, client, pool)

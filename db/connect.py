@@ -34,10 +34,10 @@ async def postgres(url: str, name: str = "milepost", timeout: float = 10) -> asy
     return await asyncpg.connect(url, timeout=timeout, server_settings=_server_settings(name))
 
 
-def pool(settings: Settings, name: str, size: int, url: str | None = None) -> asyncpg.Pool:
+async def pool(settings: Settings, name: str, size: int, url: str | None = None) -> asyncpg.Pool:
     """A pool that connects when first used: a process may start while Postgres is away."""
     kwargs: Mapping[str, Any] = {"statement_cache_size": settings.statement_cache_size}
-    return asyncpg.create_pool(
+    return await asyncpg.create_pool(
         url or settings.database_url,
         min_size=0,
         max_size=size,

@@ -27,13 +27,8 @@ class Facts:
     known: str
 
 
-@dataclass(slots=True)
-class Folded:
-    """What the fold says of one action: the fact's row for `table`, and the outcome for who waits."""
-
-    table: str
-    row: Row
-    outcome: Outcome
+Item = tuple[Any, Action, Any]
+"""One action of a batch: its position in the log, the action, its payload decoded."""
 
 
 class Family(Protocol):
@@ -47,17 +42,23 @@ class Family(Protocol):
     kinds: Sequence[Kind]
     facts: Sequence[Facts]
 
+    def owns(self, kind: str) -> bool:
+        """Whether a kind is of this family."""
+
     def table(self, kind: str) -> Facts:
         """The table that holds the facts of `kind`."""
 
     def known(self, row: asyncpg.Record) -> Outcome:
         """The first outcome of an action, from the fact that `Facts.known` found."""
 
-    async def load(self, conn: asyncpg.Connection, actions: Sequence[Action]) -> Any:
+    async def load(self, conn: asyncpg.Connection, items: Sequence[Item]) -> Any:
         """The states that these actions touch."""
 
-    def fold(self, states: Any, action: Action, payload: msgspec.Struct) -> Folded:
-        """Apply one action to `states`."""
+    def fold(self, states: Any, items: Sequence[Item]) -> Mapping[str, list[Row]]:
+        """Apply the actions, in order, to `states`; the facts' rows by table."""
+
+    def outcome(self, states: Any, action: Action) -> Outcome:
+        """What the fold said of an action that it has just applied."""
 
     async def save(self, conn: asyncpg.Connection, states: Any) -> None:
         """Write the changed states in one statement per table, ordered by key."""
@@ -65,11 +66,8 @@ class Family(Protocol):
     def models(self, states: Any) -> Iterable[tuple[str, bytes]]:
         """Read models of the changed states: name, body."""
 
-    async def model_names(self, conn: asyncpg.Connection, actions: Sequence[Action]) -> Iterable[str]:
+    async def model_names(self, conn: asyncpg.Connection, items: Sequence[Item]) -> Iterable[str]:
         """Names of the read models that these applied actions may have changed."""
-
-    def owns(self, kind: str) -> bool:
-        """Whether a kind is of this family."""
 
 
 def index(families: Iterable[Family]) -> Mapping[str, tuple[Family, Kind]]:

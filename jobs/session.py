@@ -15,6 +15,7 @@ import msgspec
 from jobs.action import Action
 
 IDLE: Final = timedelta(minutes=30)
+Device = tuple[str | None, int | None, int | None]
 
 
 class Session(msgspec.Struct, rename="camel"):
@@ -68,9 +69,12 @@ def assign(sessions: Sequence[Session], action: Action) -> str | None:
 def touch(session: Session, action: Action) -> None:
     """What every action of a session does: its span, its ids, and that it is open again."""
     at = action.at
-    session.at = min(session.at, at)
-    session.last_at = max(session.last_at, at)
-    session.received_at = min(session.received_at, action.received_at)
+    if at < session.at:
+        session.at = at
+    if at > session.last_at:
+        session.last_at = at
+    if action.received_at < session.received_at:
+        session.received_at = action.received_at
     if session.ended_at is not None and at > session.ended_at:
         session.ended_at = None
     user = action.user_id
@@ -88,27 +92,27 @@ def end(session: Session, at: datetime) -> None:
         session.ended_at = at
 
 
-def interact(
-    session: Session,
-    at: datetime,
-    category: str,
-    device: tuple[str | None, int | None, int | None] | None,
-) -> None:
-    """An interaction: counted; the newest category and the newest device show where and on what it happened."""
+def interact(session: Session, at: datetime, category: str) -> None:
+    """An interaction: counted; the newest category is where a session stops."""
     session.interactions += 1
     newest = session.last_category_at
-    if newest is None or (at, category) > (newest, session.last_category or ""):
+    if newest is None or at > newest or (at == newest and category > (session.last_category or "")):
         session.last_category, session.last_category_at = category, at
-    if device is None:
-        return
-    held = (session.device_type, session.viewport_width, session.viewport_height)
-    if session.device_at is None or (at, _ordered(device)) > (session.device_at, _ordered(held)):
-        session.device_type, session.viewport_width, session.viewport_height = device
-        session.device_at = at
 
 
-def _ordered(device: tuple[str | None, int | None, int | None]) -> tuple[str, int, int]:
-    kind, width, height = device
+def device(session: Session, at: datetime, seen: Device) -> None:
+    """The newest device: type, width and height of the viewport."""
+    newest = session.device_at
+    if newest is not None and at <= newest:
+        held = (session.device_type, session.viewport_width, session.viewport_height)
+        if at < newest or _ordered(seen) <= _ordered(held):
+            return
+    session.device_type, session.viewport_width, session.viewport_height = seen
+    session.device_at = at
+
+
+def _ordered(seen: Device) -> tuple[str, int, int]:
+    kind, width, height = seen
     return (kind or "", -1 if width is None else width, -1 if height is None else height)
 
 

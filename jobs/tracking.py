@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from db import sql
 from jobs.action import Action, Draft, Kind
-from jobs.family import Facts, Folded, Outcome, Row
+from jobs.family import Facts, Item, Outcome, Row
 from jobs import session as fold
 from jobs.session import Session
 
@@ -166,10 +166,10 @@ class Tracking:
         """Where the first copy went."""
         return {"sessionId": row["session_id"]}
 
-    async def load(self, conn: asyncpg.Connection, actions: Sequence[Action]) -> States:
+    async def load(self, conn: asyncpg.Connection, items: Sequence[Item]) -> States:
         """The sessions that are named, and those of visitors near the times of this batch."""
-        named = {a.subject[8:] for a in actions if a.subject.startswith("session:")}
-        visits = [a for a in actions if not a.subject.startswith(("session:", "metric:"))]
+        named = {subject[8:] for _, a, _ in items if (subject := a.subject).startswith("session:")}
+        visits = [a for _, a, _ in items if not a.subject.startswith(("session:", "metric:"))]
         states = States()
         if named:
             for row in await conn.fetch(QUERIES["load_sessions"], list(named)):
@@ -181,18 +181,23 @@ class Tracking:
                 states.add(Session(*row))
         return states
 
-    def fold(self, states: States, action: Action, payload: msgspec.Struct) -> Folded:
-        """Find or open the session, fold the action into it, and say which row is its fact."""
+    def fold(self, states: States, items: Sequence[Item]) -> Mapping[str, list[Row]]:
+        """Find or open each action's session, fold the action into it, and build the fact's row."""
+        rows: dict[str, list[Row]] = {}
+        changed, find, touch = states.changed, states.session, fold.touch
+        for _, action, payload in items:
+            session = find(action)
+            if session is not None:
+                touch(session, action)
+                changed[session.session_id] = session
+            table, row = _FOLDS[action.kind](payload, session, action)
+            rows.setdefault(table, []).append(row)
+        return rows
+
+    def outcome(self, states: States, action: Action) -> Outcome:
+        """The session that the action went to."""
         session = states.session(action)
-        if session is not None:
-            fold.touch(session, action)
-            states.changed[session.session_id] = session
-        facts = self.table(action.kind)
-        own = _ROWS[type(payload)](payload, session, action)
-        session_id = None if session is None else session.session_id
-        who = (action.subject, action.id, session_id, action.user_id, action.anonymous_id, action.org_id)
-        row = (*who, *own, action.at, action.received_at, action.flags)
-        return Folded(facts.table, row, {"sessionId": session_id})
+        return {"sessionId": None if session is None else session.session_id}
 
     async def save(self, conn: asyncpg.Connection, states: States) -> None:
         """One upsert, ordered by key, so that two writers can never wait for each other."""
@@ -205,9 +210,9 @@ class Tracking:
         for session in states.changed.values():
             yield "session:" + session.session_id, encode(session)
 
-    async def model_names(self, conn: asyncpg.Connection, actions: Sequence[Action]) -> Iterable[str]:
+    async def model_names(self, conn: asyncpg.Connection, items: Sequence[Item]) -> Iterable[str]:
         """Every session that these actions may have gone to."""
-        return ["session:" + key for key in (await self.load(conn, actions)).sessions]
+        return ["session:" + key for key in (await self.load(conn, items)).sessions]
 
     def owns(self, kind: str) -> bool:
         """Whether a kind is of this family."""
@@ -253,49 +258,75 @@ def _text(raw: msgspec.Raw | None) -> str | None:
     return None if raw is None else str(raw, "utf-8")
 
 
-def _interaction(p: InteractionRecorded, session: Session, action: Action) -> Row:
-    device = None if (d := p.device_info) is None else (d.type, d.width, d.height)
-    fold.interact(session, action.at, p.category, device)
-    what = (p.event_type, p.category, p.element_id, p.selection_value, p.previous_value, p.time_spent)
-    return (*what, *(device or (None, None, None)))
+_NO_DEVICE: Final = (None, None, None)
 
 
-def _snapshot(p: ConfigurationSaved, session: Session, action: Action) -> Row:
-    fold.snapshot(session, action.at, p.total_price, p.completion_percentage, p.trigger == "order_attempt")
-    return (_text(p.configuration), p.total_price, p.completion_percentage, p.trigger)
+# Each builds its whole row at once: these lines run for every action.
+def _interaction(p: InteractionRecorded, s: Session, a: Action) -> tuple[str, Row]:
+    if (d := p.device_info) is None:
+        kind, width, height = _NO_DEVICE
+    else:
+        kind, width, height = d.type, d.width, d.height
+        fold.device(s, a.at, (kind, width, height))
+    fold.interact(s, a.at, p.category)
+    return INTERACTIONS, (
+        *(a.subject, a.id, s.session_id, a.user_id, a.anonymous_id, a.org_id),
+        *(p.event_type, p.category, p.element_id, p.selection_value, p.previous_value, p.time_spent),
+        *(kind, width, height, a.at, a.received_at, a.flags),
+    )
 
 
-def _metric(p: MetricRecorded, session: Session | None, _: Action) -> Row:
-    if session is not None:
-        session.metrics += 1
-    return (p.metric_name, p.value, _text(p.additional_data))
+def _snapshot(p: ConfigurationSaved, s: Session, a: Action) -> tuple[str, Row]:
+    fold.snapshot(s, a.at, p.total_price, p.completion_percentage, p.trigger == "order_attempt")
+    return SNAPSHOTS, (
+        *(a.subject, a.id, s.session_id, a.user_id, a.anonymous_id, a.org_id),
+        *(_text(p.configuration), p.total_price, p.completion_percentage, p.trigger, a.at, a.received_at, a.flags),
+    )
 
 
-def _page(p: PageViewed, session: Session, action: Action) -> Row:
-    session.page_views += 1
-    return (action.kind, p.path, action.data.decode())
+def _metric(p: MetricRecorded, s: Session | None, a: Action) -> tuple[str, Row]:
+    session_id = None
+    if s is not None:
+        session_id = s.session_id
+        s.metrics += 1
+    return METRICS, (
+        *(a.subject, a.id, session_id, a.user_id, a.anonymous_id, a.org_id),
+        *(p.metric_name, p.value, _text(p.additional_data), a.at, a.received_at, a.flags),
+    )
 
 
-def _event(p: EventTracked, session: Session, action: Action) -> Row:
-    session.events += 1
-    return (action.kind, p.event, _text(p.properties))
+def _event_row(s: Session, a: Action, event: str | None, properties: str | None) -> tuple[str, Row]:
+    return EVENTS, (
+        *(a.subject, a.id, s.session_id, a.user_id, a.anonymous_id, a.org_id),
+        *(a.kind, event, properties, a.at, a.received_at, a.flags),
+    )
 
 
-def _identified(p: UserIdentified, _: Session, action: Action) -> Row:
-    return (action.kind, None, _text(p.traits))
+def _page(p: PageViewed, s: Session, a: Action) -> tuple[str, Row]:
+    s.page_views += 1
+    return _event_row(s, a, p.path, a.data.decode())
 
 
-def _ended(_p: SessionEnded, session: Session, action: Action) -> Row:
-    fold.end(session, action.at)
-    return (action.kind, None, None)
+def _event(p: EventTracked, s: Session, a: Action) -> tuple[str, Row]:
+    s.events += 1
+    return _event_row(s, a, p.event, _text(p.properties))
 
 
-_ROWS: Final[Mapping[type[msgspec.Struct], Callable[[Any, Any, Action], Row]]] = {
-    InteractionRecorded: _interaction,
-    ConfigurationSaved: _snapshot,
-    MetricRecorded: _metric,
-    PageViewed: _page,
-    EventTracked: _event,
-    UserIdentified: _identified,
-    SessionEnded: _ended,
+def _identified(p: UserIdentified, s: Session, a: Action) -> tuple[str, Row]:
+    return _event_row(s, a, None, _text(p.traits))
+
+
+def _ended(_: SessionEnded, s: Session, a: Action) -> tuple[str, Row]:
+    fold.end(s, a.at)
+    return _event_row(s, a, None, None)
+
+
+_FOLDS: Final[Mapping[str, Callable[[Any, Any, Action], tuple[str, Row]]]] = {
+    "interaction.recorded": _interaction,
+    "configuration.saved": _snapshot,
+    "metric.recorded": _metric,
+    "page.viewed": _page,
+    "event.tracked": _event,
+    "user.identified": _identified,
+    "session.ended": _ended,
 }

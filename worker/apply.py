@@ -16,20 +16,18 @@ import msgspec
 from db import sql, stream
 from db.stream import Entry, Position
 from jobs.action import OWN_ID, Action
-from jobs.families import BY_KIND
-from jobs.family import Facts, Family, Outcome, Row
+from jobs.families import BY_KIND, FAMILIES
+from jobs.family import Family, Outcome
 
 QUERIES: Final = sql.read("pipe")
-_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_actions: Final = msgspec.msgpack.Decoder(list[Action])
+_records: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _action: Final = msgspec.msgpack.Decoder(Action)
+_ROUTES: Final = {name: kind.decoder.decode for name, (_, kind) in BY_KIND.items()}
 
 
-class Item(NamedTuple):
-    """One action of a batch, its payload decoded."""
-
-    position: Position
-    action: Action
-    payload: msgspec.Struct
+Item = tuple[Position, Action, msgspec.Struct]
+"""One action of a batch with its payload decoded: a plain tuple, since one is made for every action."""
 
 
 class Reply(NamedTuple):
@@ -83,31 +81,36 @@ class NoDay(Exception):
 
 def decode(entries: Iterable[Entry], into: Applied) -> None:
     """Entries to items; what cannot be decoded becomes a dead letter at once, the rest of its entry goes on."""
+    items, routes = into.items, _ROUTES
     for position, body in entries:
         into.entries += 1
         try:
-            records = _decoder.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            into.dead.append(DeadLetter(position, "", "", "", "undecodable", str(error), body))
-            continue
-        for record in records:
-            _decode_record(position, record, into)
+            actions = _actions.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            actions = _one_by_one(position, body, into)
+        for action in actions:
+            try:
+                items.append((position, action, routes[action.kind](action.data)))
+            except KeyError:
+                into.dead.append(_dead(position, action, "unknown_kind", "no family of this version knows the kind"))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                into.dead.append(_dead(position, action, "invalid_data", str(error)))
 
 
-def _decode_record(position: Position, record: msgspec.Raw, into: Applied) -> None:
+def _one_by_one(position: Position, body: bytes, into: Applied) -> list[Action]:
+    """The good actions of an entry in which something is not one."""
+    good: list[Action] = []
     try:
-        action = _action.decode(record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        into.dead.append(DeadLetter(position, "", "", "", "undecodable", str(error), bytes(record)))
-        return
-    found = BY_KIND.get(action.kind)
-    if found is None:
-        into.dead.append(_dead(position, action, "unknown_kind", "no family of this version knows the kind"))
-        return
-    try:
-        into.items.append(Item(position, action, found[1].decoder.decode(action.data)))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        into.dead.append(_dead(position, action, "invalid_data", str(error)))
+        records = _records.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        into.dead.append(DeadLetter(position, "", "", "", "undecodable", str(error), body))
+        return good
+    for record in records:
+        try:
+            good.append(_action.decode(record))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            into.dead.append(DeadLetter(position, "", "", "", "undecodable", str(error), bytes(record)))
+    return good
 
 
 def _dead(position: Position, action: Action, code: str, message: str) -> DeadLetter:
@@ -120,8 +123,8 @@ async def record(conn: asyncpg.Connection, items: Sequence[Item], since: datetim
     """Steps 3 to 6 for these items, family by family; raises Poisoned when one of them cannot be applied."""
     done = Applied(stream.START)
     try:
-        for family in dict.fromkeys(BY_KIND[item.action.kind][0] for item in items):
-            own = [item for item in items if BY_KIND[item.action.kind][0] is family]
+        for family in {BY_KIND[kind][0] for kind in {action.kind for _, action, _ in items}}:
+            own = items if len(FAMILIES) == 1 else [item for item in items if BY_KIND[item[1].kind][0] is family]
             await _record_family(conn, family, own, since, replay, done)
     except asyncpg.CheckViolationError as error:
         if "no partition of relation" in str(error):
@@ -137,66 +140,78 @@ async def record(conn: asyncpg.Connection, items: Sequence[Item], since: datetim
 async def _record_family(
     conn: asyncpg.Connection, family: Family, items: Sequence[Item], since: datetime, replay: bool, done: Applied
 ) -> None:
-    # 3 record: an id counts once. Ids of ours cannot have come before, except when the log is read again.
+    # 3 record: an id counts once.
     firsts = await _known(conn, family, items, since, replay)
-    rows: dict[str, list[Row]] = {}
-    new: list[Item] = []
-    for item in items:
-        action = item.action
-        key = (family.table(action.kind).table, action.subject, action.id)
-        if key in firsts:
-            done.duplicates.append(action)
-        else:
-            firsts[key] = None
-            new.append(item)
-    # 4 load, 5 fold: pure, in log order.
-    states = await family.load(conn, [item.action for item in new]) if new else None
-    fold = family.fold
-    for _, action, payload in new:
-        folded = fold(states, action, payload)
-        firsts[folded.table, action.subject, action.id] = folded.outcome
-        rows.setdefault(folded.table, []).append(folded.row)
-        done.fresh.append(action)
-    for facts in family.facts:
-        if facts.table in rows:
-            await conn.copy_records_to_table(facts.table, records=rows[facts.table], columns=facts.columns)
-    # 6 save.
+    new = _new(family, items, firsts, done)
+    states = None
     if new:
+        # 4 load, 5 fold: pure, in log order.
+        states = await family.load(conn, new)
+        rows = family.fold(states, new)
+        for facts in family.facts:
+            if facts.table in rows:
+                await conn.copy_records_to_table(facts.table, records=rows[facts.table], columns=facts.columns)
+        # 6 save.
         await family.save(conn, states)
         done.models += family.models(states)
-    _reply(family, items, new, firsts, done)
+        done.fresh += [action for _, action, _ in new]
+    if any(action.reply for _, action, _ in items):
+        _reply(family, items, new, states, firsts, done)
 
 
-_Firsts = dict[tuple[str, str, str], Any]
+_Key = tuple[str, str, str]
+_Firsts = dict[_Key, Outcome]
 
 
 async def _known(
     conn: asyncpg.Connection, family: Family, items: Sequence[Item], since: datetime, replay: bool
 ) -> _Firsts:
-    """Which (table, subject, id) were applied before, with their first outcome."""
-    asked: dict[str, tuple[Facts, list[str], list[str]]] = {}
-    for item in items:
-        if replay or not item.action.flags & OWN_ID:
-            facts = family.table(item.action.kind)
-            _, subjects, ids = asked.setdefault(facts.table, (facts, [], []))
-            subjects.append(item.action.subject)
-            ids.append(item.action.id)
+    """Which (table, subject, id) were applied before, with their first outcome.
+
+    Ids of ours cannot have come before, except when the log is read again.
+    """
+    asked: dict[str, list[Action]] = {}
+    for _, action, _ in items:
+        if replay or not action.flags & OWN_ID:
+            asked.setdefault(family.table(action.kind).table, []).append(action)
     known: _Firsts = {}
-    for facts, subjects, ids in asked.values():
+    for facts in family.facts:
+        if facts.table not in asked:
+            continue
+        actions = asked[facts.table]
+        subjects, ids = [action.subject for action in actions], [action.id for action in actions]
         for row in await conn.fetch(facts.known, subjects, ids, since):
             known[facts.table, row["subject"], row["id"]] = family.known(row)
     return known
 
 
-def _reply(family: Family, items: Sequence[Item], new: Sequence[Item], firsts: _Firsts, done: Applied) -> None:
-    waiting = [item for item in items if item.action.reply is not None]
-    if not waiting:
-        return
-    counted = {id(item) for item in new}
-    for item in waiting:
-        action = item.action
-        outcome = firsts[family.table(action.kind).table, action.subject, action.id]
-        done.replies.append(Reply(action.reply or "", outcome, id(item) not in counted))
+def _new(family: Family, items: Sequence[Item], known: _Firsts, done: Applied) -> list[Item]:
+    """The items whose (table, subject, id) is seen for the first time, in order; the others are counted."""
+    if not known and len({action.id for _, action, _ in items}) == len(items):
+        return list(items)
+    new: list[Item] = []
+    seen: set[_Key] = set(known)
+    for item in items:
+        action = item[1]
+        key = (family.table(action.kind).table, action.subject, action.id)
+        if key in seen:
+            done.duplicates.append(action)
+        else:
+            seen.add(key)
+            new.append(item)
+    return new
+
+
+def _reply(
+    family: Family, items: Sequence[Item], new: Sequence[Item], states: Any, firsts: _Firsts, done: Applied
+) -> None:
+    counted = {id(action) for _, action, _ in new}
+    for _, action, _ in new:
+        firsts[family.table(action.kind).table, action.subject, action.id] = family.outcome(states, action)
+    for _, action, _ in items:
+        if action.reply is not None:
+            outcome = firsts[family.table(action.kind).table, action.subject, action.id]
+            done.replies.append(Reply(action.reply, outcome, id(action) not in counted))
 
 
 async def isolate(
@@ -228,4 +243,4 @@ async def bury(conn: asyncpg.Connection, partition: int, dead: Sequence[DeadLett
 
 def since(items: Sequence[Item], days: int) -> datetime:
     """The arrival before which a first copy cannot lie, for ids of up to `days` days."""
-    return min(item.action.received_at for item in items) - timedelta(days=days)
+    return min(action.received_at for _, action, _ in items) - timedelta(days=days)

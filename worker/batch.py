@@ -98,7 +98,7 @@ async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, positi
     apply.decode(entries, left)
     names: set[str] = set()
     for family in FAMILIES:
-        own = [item.action for item in left.items if family.owns(item.action.kind)]
+        own = [item for item in left.items if family.owns(item[1].kind)]
         names.update(await family.model_names(conn, own) if own else ())
     await stream.forget(client, partition, position, names)
 

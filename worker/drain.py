@@ -115,7 +115,7 @@ class Drain:
             for kind, number in kinds.items():
                 counter.labels(kind).inc(number)
         if done.items:
-            oldest = min(item.action.received_at for item in done.items)
+            oldest = min(action.received_at for _, action, _ in done.items)
             metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
         for letter in done.dead:
             metrics.DEAD.labels(letter.code).inc()
@@ -160,12 +160,12 @@ def _replies(done: Applied) -> dict[str, bytes]:
 def _dead_replies(done: Applied) -> list[Reply]:
     dead = {(letter.subject, letter.action_id) for letter in done.dead}
     return [
-        Reply(item.action.reply, {"error": "dead_letter"}, False)
-        for item in done.items
-        if dead and item.action.reply and (item.action.subject, item.action.id) in dead
+        Reply(action.reply, {"error": "dead_letter"}, False)
+        for _, action, _ in (done.items if dead else ())
+        if action.reply and (action.subject, action.id) in dead
     ]
 
 
-def pool(settings: Settings) -> asyncpg.Pool:
+async def pool(settings: Settings) -> asyncpg.Pool:
     """The drain's own connections, named so that a stalled one can be found."""
-    return connect.pool(settings, "milepost-drain", settings.drain_connections)
+    return await connect.pool(settings, "milepost-drain", settings.drain_connections)

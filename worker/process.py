@@ -33,7 +33,7 @@ async def run(settings: Settings) -> None:
         prometheus_client.start_http_server(settings.metrics_port)
     server = connect.Server()
     client = connect.redis(settings.log_url, connections=4 * settings.partitions + 8, server=server)
-    pool = drain.pool(settings)
+    pool = await drain.pool(settings)
     draining = Drain(settings, pool, client, server)
     main = asyncio.current_task()
     assert main is not None

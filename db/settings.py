@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Durability = Literal["memory", "fsync", "replica"]
 
 
-RATE = r"^([1-9]\d*(/| per )([1-9]\d* )?(second|minute|hour|day)s?)?$"
+_RATE = re.compile(r"([1-9]\d*(/| per )([1-9]\d* )?(second|minute|hour|day)s?)?")
+
+
+def _rate(value: str) -> str:
+    if _RATE.fullmatch(value) is None:
+        raise ValueError("a rate looks like 100/minute or 6000 per 5 minutes; empty for none")
+    return value
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
 
 
 def _split(value: Any) -> Any:
@@ -43,11 +53,9 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="origins that browsers may call from, comma-separated; * for any"
     )
-    rate_limit_ingest: str = Field(
-        "", pattern=RATE, description="actions requests per key or user, like 6000/minute; empty: none"
-    )
-    rate_limit_read: str = Field("100/minute", pattern=RATE, description="reads of progress per key or user")
-    rate_limit_update: str = Field("50/minute", pattern=RATE, description="progress updates per key or user")
+    rate_limit_ingest: Rate = Field("", description="actions requests per key or user, like 6000/minute; empty: none")
+    rate_limit_read: Rate = Field("100/minute", description="reads of progress per key or user")
+    rate_limit_update: Rate = Field("50/minute", description="progress updates per key or user")
     key_cache_seconds: float = Field(5.0, ge=0, description="how long a service key is believed before it is re-read")
 
     backlog_limit: int = Field(1 << 30, ge=1 << 16, description="bytes of unapplied actions before 503")

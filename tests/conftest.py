@@ -63,7 +63,7 @@ async def _template(_server: asyncpg.Connection, urls: embedded.Urls) -> AsyncIt
     await _server.execute(f'CREATE DATABASE "{PREFIX}_template"')
     conn = await connect.postgres(of_database(urls.database_url, f"{PREFIX}_template"))
     await migrate.up(conn)
-    await conn.execute("SELECT ensure_days(current_date - 1, current_date + 7)")
+    await migrate.make_days(conn)
     await conn.close()
     yield f"{PREFIX}_template"
     await _server.execute(f'DROP DATABASE "{PREFIX}_template"')

@@ -46,6 +46,7 @@ DECLARE
     child text;
     made int := 0;
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('ensure_days'));
     FOR parent IN
         SELECT c.relname FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]

@@ -1,0 +1,15 @@
+-- name: database
+SELECT current_database() AS name, current_setting('server_version') AS version,
+       pg_size_pretty(pg_database_size(current_database())) AS size;
+
+-- name: tables
+-- a table with its day partitions counts as one; rows are the planner's estimate
+SELECT coalesce(p.relname, c.relname)::text AS name, count(i.inhrelid) AS days,
+       min(right(c.relname, 8)) FILTER (WHERE i.inhrelid IS NOT NULL) AS first_day,
+       max(right(c.relname, 8)) FILTER (WHERE i.inhrelid IS NOT NULL) AS last_day,
+       sum(greatest(c.reltuples, 0))::bigint AS rows, pg_size_pretty(sum(pg_total_relation_size(c.oid))) AS size
+FROM pg_class c
+LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+LEFT JOIN pg_class p ON p.oid = i.inhparent
+WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE '\_pogo%'
+GROUP BY 1 ORDER BY 1;

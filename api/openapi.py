@@ -30,3 +30,13 @@ def _kinds() -> bytes:
 async def kinds(_: web.Request) -> web.Response:
     """GET /v1/kinds: every kind, who may send it, and the JSON Schema of its data."""
     return web.Response(body=_kinds(), content_type="application/json")
+
+
+async def document(_: web.Request) -> web.Response:
+    """GET /openapi.json."""
+    return web.json_response({"openapi": "3.1.0", "info": {"title": "Milepost", "version": "0.1.0"}, "paths": {}})
+
+
+async def page(_: web.Request) -> web.Response:
+    """GET /docs."""
+    return web.Response(text="")

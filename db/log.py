@@ -29,7 +29,11 @@ def setup(settings: Settings) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=34)
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=34,
+            exception_formatter=structlog.dev.plain_traceback,  # the rich one prints local variables, keys among them
+        )
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -18,11 +18,12 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo; echo "  PORT=$(PORT) STATE=$(STATE) DATA=<file or folder, for demo> SCALE=<for bench> ARGS=<for pytest> PYTHON=$(PYTHON)"
 
+# exec: a signal for make reaches the supervisor, not a shell in between.
 demo: $(READY)  ## everything with embedded servers, and a stretch of traffic to look at; goes on serving
-	@$(RUN) -m db.up --port $(PORT) --state "$(STATE)" --demo $(if $(DATA),--data "$(DATA)")
+	@exec $(RUN) -m db.up --port $(PORT) --state "$(STATE)" --demo $(if $(DATA),--data "$(DATA)")
 
 up: $(READY)  ## the same without the traffic
-	@$(RUN) -m db.up --port $(PORT) --state "$(STATE)"
+	@exec $(RUN) -m db.up --port $(PORT) --state "$(STATE)"
 
 test: $(READY)  ## all tests
 	@$(RUN) -m pytest $(ARGS)

@@ -1,8 +1,9 @@
 """Under which identity an embedded server runs, and what makes it end with the process that started it.
 
 Postgres refuses to run as root. Instead of opening the folders above its data, as root it gets an unprivileged identity
-and, only where it cannot pass otherwise, the one capability to walk through folders: no mode of any folder is changed.
-Without the secure bit, access(2), by which initdb looks for its own binary, would overlook the capability.
+and, only where it cannot pass otherwise, the one capability to walk through folders: no mode of any folder above the
+state folder is changed. Without the secure bit, access(2), by which initdb looks for its own binary, would overlook the
+capability.
 """
 
 import os
@@ -48,6 +49,11 @@ def unprivileged(binary: Path, folder: Path) -> tuple[str, ...]:
         for prefix in (plain, (*plain, *WALK)):
             if _reaches(prefix, binary, folder):
                 return prefix
+        # Containers usually lack the capability: then others may walk through the state folder itself, and read nothing.
+        folder.parent.chmod(0o711)
+        if _reaches(plain, binary, folder):
+            return plain
+        folder.parent.chmod(0o700)
     raise StartError(
         f"as root, Postgres has to run as another user, who cannot reach {folder} or {binary}: "
         "start as an ordinary user, choose a STATE that others can reach, or set MILEPOST_DATABASE_URL"

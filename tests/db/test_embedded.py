@@ -6,6 +6,7 @@ import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncpg
 import pytest
@@ -129,6 +130,26 @@ def test_ports_and_secrets_are_kept(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ports, "is_free", lambda number: number != port)
         assert State(tmp_path / "state").port("postgres") != port
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user needs no other identity")
+def test_root_in_a_container_without_the_capability(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "WALK", ("--no-such-option",))
+    with TemporaryDirectory() as reachable:
+        Path(reachable).chmod(0o755)
+        with embedded.running(Path(reachable) / "state", fsync=False):
+            assert stat.S_IMODE((Path(reachable) / "state").stat().st_mode) == 0o711
+    with pytest.raises(StartError, match="who cannot reach"), embedded.running(tmp_path / "state"):
+        pass
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+
+def test_data_of_another_postgres_is_left_alone(tmp_path: Path) -> None:
+    state = State(tmp_path / "state")
+    (state.path / "postgres").mkdir()
+    (state.path / "postgres" / "PG_VERSION").write_text("17\n")
+    with pytest.raises(StartError, match="is of PostgreSQL 17, this is 18"):
+        postgres_server.server(state)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user needs no other identity")

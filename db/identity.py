@@ -49,7 +49,7 @@ def unprivileged(binary: Path, folder: Path) -> tuple[str, ...]:
         for prefix in (plain, (*plain, *WALK)):
             if _reaches(prefix, binary, folder):
                 return prefix
-        # Containers usually lack the capability: then others may walk through the state folder itself, and read nothing.
+        # Containers usually lack the capability: then others may pass through the state folder, and read nothing.
         folder.parent.chmod(0o711)
         if _reaches(plain, binary, folder):
             return plain

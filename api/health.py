@@ -10,7 +10,7 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from api.state import STATE, State
-from db import keys, metrics
+from db import keys, metrics, stream
 
 DRAINING_SECONDS = 15.0
 
@@ -47,7 +47,15 @@ async def exposition(request: web.Request) -> web.Response:
     """GET /metrics: Prometheus text, with the backlog and lag of each partition as they are now."""
     state = request.app[STATE]
     try:
-        await metrics.look(state.redis, state.log.partitions)
+        await _look(state)
     except (RedisError, OSError):
         metrics.unseen()
     return web.Response(body=metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+async def _look(state: State) -> None:
+    partitions = state.log.partitions
+    sizes, lags = await stream.size(state.redis, partitions), await stream.lags(state.redis, partitions)
+    for partition, (held, lag) in enumerate(zip(sizes, lags, strict=True)):
+        metrics.BACKLOG.labels(partition).set(held)
+        metrics.LAG.labels(partition).set(lag)

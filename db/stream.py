@@ -109,10 +109,12 @@ class Log:
         self._open: dict[int, tuple[int, int]] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._connection: AbstractConnection | None = None
 
     def start(self) -> None:
-        """Begin to flush."""
+        """Begin to flush, on the running loop."""
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run(), name="log-flush")
 
     async def stop(self) -> None:
@@ -133,7 +135,7 @@ class Log:
             raise self.refusal
         if self.backlog > self.limit:
             raise BacklogFull("the backlog has reached its bound")
-        caller = Append(asyncio.get_running_loop().create_future())
+        caller = Append(self._loop.create_future())
         places = caller.places
         for partition, record in records:
             index, size = self._open.get(partition, (-1, 0))

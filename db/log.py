@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -68,15 +69,17 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
 class Seldom:
     """A warning that is said at once, and then every `seconds` at most, with how often it happened."""
 
-    def __init__(self, logger: structlog.stdlib.BoundLogger, seconds: float) -> None:
-        self.logger, self.seconds = logger, seconds
+    def __init__(
+        self, logger: structlog.stdlib.BoundLogger, seconds: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.logger, self.seconds, self.now = logger, seconds, now
         self._times: dict[str, int] = {}
         self._next: dict[str, float] = {}
 
     def __call__(self, event: str, **fields: object) -> None:
         """Say `event` if its time has come; events are told apart by their text."""
         self._times[event] = self._times.get(event, 0) + 1
-        now = time.monotonic()
+        now = self.now()
         if now >= self._next.get(event, 0.0):
             self.logger.warning(event, times=self._times.pop(event), **fields)
             self._next[event] = now + self.seconds

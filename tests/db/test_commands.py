@@ -1,0 +1,211 @@
+"""`python -m db …`: what it prints, and how it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner, Result
+
+from db import connect, migrate, service_keys
+from db.__main__ import app
+from db.settings import load
+
+T = TypeVar("T")
+COMMANDS = [
+    "",
+    "migrate",
+    "rollback",
+    "status",
+    "backup",
+    "restore",
+    "schema",
+    "keys",
+    "keys create",
+    "keys list",
+    "keys revoke",
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STATE", raising=False)
+
+
+def run(command: str, database_url: str = "", redis_url: str = "", answer: str = "", **env: str) -> Result:
+    load.cache_clear()
+    env |= {"MILEPOST_DATABASE_URL": database_url, "MILEPOST_REDIS_URL": redis_url}
+    return CliRunner().invoke(app, command.split(), input=answer, env=env)
+
+
+def good(command: str, *urls: str, **more: str) -> str:
+    result = run(command, *urls, **more)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def failed(command: str, *urls: str, code: int = 1, **more: str) -> str:
+    """The one line that it says."""
+    result = run(command, *urls, **more)
+    assert (result.exit_code, isinstance(result.exception, SystemExit)) == (code, True), result.output
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def ask(url: str, question: Callable[[asyncpg.Connection], Coroutine[Any, Any, T]]) -> T:
+    async def answer() -> T:
+        conn = await connect.postgres(url)
+        try:
+            return await question(conn)
+        finally:
+            await conn.close()
+
+    return asyncio.run(answer())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str) -> None:
+    text = good(f"{command} --help")
+    assert "Example" in text
+    assert f"python -m db {command}".strip() in " ".join(text.split())
+
+
+def test_migrate_status_rollback(empty_database_url: str, tmp_path: Path) -> None:
+    names = [path.stem for path in sorted(migrate.FOLDER.glob("*.sql"))]
+    assert good("status", empty_database_url).count("missing") == len(names)
+    assert good("migrate", empty_database_url).splitlines() == [f"applied {name}" for name in names]
+    backup = tmp_path / "before.dump"
+    text = good(f"migrate --backup {backup}", empty_database_url)
+    assert "nothing to do" in text
+    assert backup.stat().st_size > 1000
+    text = good("status", empty_database_url)
+    assert text.count("applied ") >= len(names)
+    assert "interaction_events" in text
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("interaction_events")] == ["9"]
+    assert good("rollback --yes", empty_database_url) == f"undone {names[-1]}\n"
+    good(f"restore {backup} --yes", empty_database_url)
+    assert good("rollback --to 0 --yes", empty_database_url).splitlines() == [f"undone {name}" for name in names[::-1]]
+    assert good("rollback --yes", empty_database_url) == "nothing to undo\n"
+
+
+def test_rollback_asks(database_url: str) -> None:
+    result = run("rollback", database_url, answer="n\n")
+    assert result.exit_code == 1
+    assert all(applied for _, applied in ask(database_url, migrate.status))
+    assert "undone" in good("rollback", database_url, answer="y\n")
+
+
+def test_a_locked_table_is_one_line(empty_database_url: str) -> None:
+    """The first migration needs a table's name that somebody is just making."""
+    good("migrate", empty_database_url)
+    good("rollback --yes", empty_database_url)
+
+    async def hold() -> Result:
+        other = await connect.postgres(empty_database_url)
+        async with other.transaction():
+            await other.execute("LOCK TABLE _pogo_migration IN ACCESS EXCLUSIVE MODE")
+            result = await asyncio.to_thread(run, "migrate --lock-timeout 0.1", empty_database_url)
+        await other.close()
+        return result
+
+    result = asyncio.run(hold())
+    assert result.exit_code == 1
+    assert "lock timeout" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_keys_are_made_listed_and_revoked(database_url: str, redis_url: str) -> None:
+    key = good("keys create shop --scope ingest --scope read", database_url, redis_url).strip()
+    row = ask(database_url, lambda conn: service_keys.find(conn, service_keys.digest(key)))
+    assert row is not None
+    assert row["scopes"] == ["ingest", "read"]
+    text = good("keys list", database_url, redis_url)
+    assert str(row["id"]) in text
+    assert key not in text
+    assert good("keys revoke shop", database_url, redis_url) == "revoked 1 key\n"
+
+    async def revoked() -> bool:
+        async with connect.redis(redis_url) as client:
+            return (await service_keys.recall(client, service_keys.digest(key)))[1]
+
+    assert asyncio.run(revoked())
+    assert "there is no unrevoked key 'shop'" in failed("keys revoke shop", database_url, redis_url)
+
+
+def test_revoking_without_redis_says_what_that_means(database_url: str) -> None:
+    good("keys create shop --scope ingest", database_url)
+    result = run("keys revoke shop", database_url, "redis://127.0.0.1:1/0")
+    assert result.exit_code == 0
+    assert "up to 5 minutes more" in result.stderr
+
+
+def test_a_scope_that_is_none(database_url: str) -> None:
+    assert failed("keys create shop --scope write", database_url) == "scopes are ingest, read, admin; not write"
+
+
+def test_without_a_url() -> None:
+    assert failed("status", code=2).startswith("no database: set MILEPOST_DATABASE_URL")
+
+
+def test_the_servers_of_make_up_are_found(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    written = json.dumps({"databaseUrl": database_url, "redisUrl": redis_url})
+    for folder in (".milepost", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "dev.json").write_text(written)
+    assert "applied" in good("status")
+    assert "applied" in good("status", STATE="elsewhere")
+    (tmp_path / "elsewhere" / "dev.json").write_text("{")
+    assert "dev.json cannot be read" in failed("status", code=2, STATE="elsewhere")
+
+
+def test_a_url_goes_before_make_up(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / ".milepost").mkdir()
+    (tmp_path / ".milepost" / "dev.json").write_text('{"databaseUrl": "postgresql://x:y@127.0.0.1:1/z"}')
+    assert "applied" in good("status", database_url)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        (
+            "postgresql://me:hunter2@127.0.0.1:1/z",
+            "cannot use Postgres at 127.0.0.1:1/z: ",
+        ),
+        ("mysql://me:hunter2@host/z", "cannot use Postgres at host/z: invalid DSN"),
+        ("hunter2", "cannot use Postgres at the URL given: invalid DSN"),
+    ],
+)
+def test_a_server_that_cannot_be_used(url: str, says: str) -> None:
+    line = failed("migrate", url)
+    assert line.startswith(says)
+    assert "hunter2" not in line
+
+
+def test_a_wrong_password_and_a_wrong_database(database_url: str) -> None:
+    user, _, rest = database_url.rpartition("@")
+    line = failed("status", f"{user}wrong@{rest}")
+    assert "password authentication failed" in line
+    assert user.rpartition(":")[2] not in line
+    assert 'database "nowhere" does not exist' in failed("status", f"{database_url.rpartition('/')[0]}/nowhere")
+
+
+def test_a_database_without_a_schema(empty_database_url: str) -> None:
+    assert failed("keys list", empty_database_url).endswith("run `python -m db migrate` first")
+
+
+def test_the_schema_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert good("schema --check") == ""
+    changed = tmp_path / "schema.sql"
+    monkeypatch.setattr("db.schema.FILE", changed)
+    assert "is written" in good("schema")
+    changed.write_text(changed.read_text().replace("CREATE TABLE public.partitions", "CREATE TABLE public.shards"))
+    result = run("schema --check")
+    assert result.exit_code == 1
+    assert "-CREATE TABLE public.shards (" in result.stdout
+    assert "run `python -m db schema`" in result.stderr

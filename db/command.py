@@ -45,17 +45,39 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def settings() -> Settings:
     """The settings; URLs that are not set are those of the `make up` whose state folder is STATE (.milepost)."""
     found = load()
-    state = Path(os.environ.get("STATE") or ".milepost") / "dev.json"
     if found.database_url and found.redis_url:
         return found
+    dev = started()
+    database, stream = found.database_url or dev.get("databaseUrl", ""), found.redis_url or dev.get("redisUrl", "")
+    return found.model_copy(update={"database_url": database, "redis_url": stream})
+
+
+def state() -> Path:
+    """The state folder of `make up`: STATE, or MILEPOST_STATE for what it starts itself; .milepost without either."""
+    return Path(os.environ.get("STATE") or os.environ.get("MILEPOST_STATE") or ".milepost")
+
+
+def started() -> dict[str, str]:
+    """The URLs and keys that a `make up` on the state folder has written; nothing when there was none."""
+    file = state() / "dev.json"
     try:
-        dev: dict[str, str] = json.loads(state.read_text())
+        dev: dict[str, str] = json.loads(file.read_text())
     except FileNotFoundError:
         dev = {}
     except (OSError, ValueError) as error:
-        stop(f"{state} cannot be read: {error}")
-    database, stream = found.database_url or dev.get("databaseUrl", ""), found.redis_url or dev.get("redisUrl", "")
-    return found.model_copy(update={"database_url": database, "redis_url": stream})
+        stop(f"{file} cannot be read: {error}")
+    return dev
+
+
+def api(url: str | None, key: str | None) -> tuple[str, str]:
+    """The API's URL and a service key: those given, else those of the `make up` on the state folder, or the end."""
+    dev = {} if url and key else started()
+    url, key = url or dev.get("url", ""), key or dev.get("serviceKey", "")
+    if not url:
+        stop("no API: give --url or set MILEPOST_URL, or start one with make up (its folder: STATE=.milepost)")
+    if not key:
+        stop("no service key: give --key or set MILEPOST_KEY (python -m db keys create NAME --scope ingest)")
+    return url.rstrip("/"), key
 
 
 def database_url() -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import asyncpg
-import msgspec
 
 from jobs.action import Action, Kind
 
@@ -29,6 +29,48 @@ class Facts:
 
 Item = tuple[Any, Action, Any]
 """One action of a batch: its position in the log, the action, its payload decoded."""
+
+
+Difference = tuple[str, Any, Any]
+"""What a check found: field, kept value, rebuilt value."""
+
+
+class StateTable(Protocol):
+    """One table of states and how its rows come from the facts: what `python -m jobs rebuild` drives.
+
+    A row is found by its key and belongs to a subject. Nothing here commits, and nothing keeps more than one chunk.
+    """
+
+    name: str
+
+    async def count(self, conn: asyncpg.Connection) -> int:
+        """How many rows there are, about."""
+
+    async def page(self, conn: asyncpg.Connection, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """(key, subject) of the next rows behind the key `after`, in order; its first page is behind ''."""
+
+    def orphans(self, conn: asyncpg.Connection) -> AsyncIterator[tuple[str, str]]:
+        """(key, subject) of facts whose state row is missing; inside a transaction."""
+
+    async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Any]:
+        """The rows as they are; of those whose facts retention has dropped, in part or all, None."""
+
+    async def rebuilt(
+        self, conn: asyncpg.Connection, keys: Sequence[str], subjects: Sequence[str], now: datetime
+    ) -> Mapping[str, Any]:
+        """The rows as the facts say, folded as the worker does; inside a transaction."""
+
+    def differences(self, kept: Any, rebuilt: Any, now: datetime) -> Sequence[Difference]:
+        """The fields that are not as they should be; either may be missing (None)."""
+
+    async def save(self, conn: asyncpg.Connection, rows: Sequence[Any]) -> None:
+        """Write rows in one statement, ordered by key."""
+
+    async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
+        """Remove rows that no fact speaks of."""
+
+    def model(self, key: str) -> str:
+        """The name of a row's read model in the cache."""
 
 
 class Family(Protocol):
@@ -54,6 +96,12 @@ class Family(Protocol):
     async def load(self, conn: asyncpg.Connection, items: Sequence[Item]) -> Any:
         """The states that these actions touch."""
 
+    def first_seen(self, states: Any, subject: str, since: datetime) -> datetime | None:
+        """The arrival before which no action of a subject can lie, as far as `states` tell, else `since`.
+
+        None: there is none of it at all, so that nothing needs to be looked up.
+        """
+
     def fold(self, states: Any, items: Sequence[Item]) -> Mapping[str, list[Row]]:
         """Apply the actions, in order, to `states`; the facts' rows by table."""
 
@@ -68,6 +116,9 @@ class Family(Protocol):
 
     async def model_names(self, conn: asyncpg.Connection, items: Sequence[Item]) -> Iterable[str]:
         """Names of the read models that these applied actions may have changed."""
+
+    def state_tables(self) -> Sequence[StateTable]:
+        """Every table of states, for `python -m jobs rebuild`."""
 
 
 def index(families: Iterable[Family]) -> Mapping[str, tuple[Family, Kind]]:

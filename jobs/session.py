@@ -16,6 +16,7 @@ from jobs.action import Action
 
 IDLE: Final = timedelta(minutes=30)
 Device = tuple[str | None, int | None, int | None]
+NO_DEVICE: Final[Device] = (None, None, None)
 
 
 class Session(msgspec.Struct, rename="camel"):
@@ -101,7 +102,9 @@ def interact(session: Session, at: datetime, category: str) -> None:
 
 
 def device(session: Session, at: datetime, seen: Device) -> None:
-    """The newest device: type, width and height of the viewport."""
+    """The newest device: type, width and height of the viewport. One that says nothing leaves no fact."""
+    if seen == NO_DEVICE:
+        return
     newest = session.device_at
     if newest is not None and at <= newest:
         held = (session.device_type, session.viewport_width, session.viewport_height)

@@ -36,6 +36,19 @@ SELECT id, partition, position, action_id, kind, subject, code, message, body, d
 FROM dead_letters
 WHERE ($1 OR (retried_at IS NULL AND discarded_at IS NULL)) ORDER BY dead_at, id LIMIT $2;
 
+-- name: find_dead_letters
+-- the open ones behind $2, for those who go through all of them in parts
+SELECT id FROM dead_letters
+WHERE retried_at IS NULL AND discarded_at IS NULL AND ($1::text IS NULL OR code = $1) AND id > $2 ORDER BY id LIMIT $3;
+
+-- name: show_dead_letters
+SELECT id, partition, position, action_id, kind, subject, code, message, body, dead_at, retried_at, discarded_at
+FROM dead_letters WHERE id = ANY($1::uuid[]) ORDER BY dead_at, id;
+
+-- name: dead_letter_codes
+SELECT code, count(*) AS number, min(dead_at) AS oldest, max(dead_at) AS newest FROM dead_letters
+WHERE retried_at IS NULL AND discarded_at IS NULL GROUP BY code ORDER BY count(*) DESC, code;
+
 -- name: lock_dead_letters
 -- open ones only: a retry that two operators start at once happens once
 SELECT id, partition, position, action_id, kind, subject, code, message, body

@@ -1,0 +1,283 @@
+"""`python -m jobs status`: the pipe on one screen, read from Redis and Postgres, either of which may be away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from db import command, connect, keys, partitions, sql, stream
+from db.settings import Settings
+
+PIPE: Final = sql.read("pipe")
+STATUS: Final = sql.read("status")
+DEAD_AFTER: Final = 15.0
+"""Seconds without a heartbeat after which a worker counts as dead."""
+LAG_LIMIT: Final = 60.0
+
+
+class Partition(msgspec.Struct, rename="camel"):
+    """One partition: what waits in Redis, and how far Postgres is. None: not known."""
+
+    id: int
+    backlog_entries: int | None = None
+    backlog_bytes: int | None = None
+    lag_seconds: float | None = None
+    position: str | None = None
+    applied_at: datetime | None = None
+
+
+class Worker(msgspec.Struct, rename="camel"):
+    """One worker process by its heartbeat; `rate`: actions a second since its start."""
+
+    name: str
+    alive: bool
+    beat_seconds: float
+    applied: int
+    rate: float
+    failure: str | None = None
+
+
+class Schedule(msgspec.Struct, rename="camel"):
+    """One scheduled job, when it last ran and how."""
+
+    name: str
+    at: datetime
+    seconds: float
+    result: str
+    failed: bool
+
+
+class Dead(msgspec.Struct, rename="camel"):
+    """Open dead letters of one code."""
+
+    code: str
+    number: int
+    newest: datetime
+
+
+class Size(msgspec.Struct, rename="camel"):
+    """One table with all its days; the rows are the planner's estimate."""
+
+    name: str
+    days: int
+    rows: int
+    size: str
+
+
+class Status(msgspec.Struct, rename="camel"):
+    """All that is known; `problems` make the exit code 1, `warnings` do not."""
+
+    at: datetime
+    redis: str
+    postgres: str
+    partitions: list[Partition] = []
+    workers: list[Worker] = []
+    schedules: list[Schedule] = []
+    dead_letters: list[Dead] = []
+    tables: list[Size] = []
+    problems: list[str] = []
+    warnings: list[str] = []
+
+
+async def read(settings: Settings) -> Status:
+    """Ask both; what does not answer becomes a problem."""
+    status = Status(datetime.now(UTC), "ok", "ok")
+    held: dict[int, Partition] = {}
+    status.postgres = await _tried("Postgres", _from_postgres(settings, status, held), status)
+    status.redis = await _tried("Redis", _from_redis(settings, status, held), status)
+    status.partitions = [held[number] for number in sorted(held)]
+    _judge(status, settings)
+    return status
+
+
+async def _tried(name: str, asking: Awaitable[None], status: Status) -> str:
+    try:
+        await asking
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, ValueError) as error:
+        status.problems.append(f"{name}: {command.explain(error)}")
+        return "away"
+    return "ok"
+
+
+async def _from_postgres(settings: Settings, status: Status, held: dict[int, Partition]) -> None:
+    conn = await connect.postgres(settings.database_url, "milepost-status", timeout=5)
+    try:
+        async with conn.transaction(isolation="repeatable_read", readonly=True):
+            for row in await conn.fetch(partitions.QUERIES["positions"]):
+                position = f"{row['position_ms']}-{row['position_seq']}"
+                held[row["id"]] = Partition(row["id"], position=position, applied_at=row["applied_at"])
+            letters = await conn.fetch(PIPE["dead_letter_codes"])
+            status.dead_letters = [Dead(row["code"], row["number"], row["newest"]) for row in letters]
+            tables = await conn.fetch(STATUS["tables"])
+            status.tables = [Size(row["name"], row["days"], row["rows"], row["size"]) for row in tables]
+    finally:
+        await conn.close(timeout=5)
+
+
+async def _from_redis(settings: Settings, status: Status, held: dict[int, Partition]) -> None:
+    async with connect.redis(settings.log_url) as client:
+        await client.ping()
+        number = len(held) or int(await client.get(keys.PARTITIONS) or 0)
+        await _backlog(client, number, held)
+        beats = await _hash(client, keys.WORKERS)
+        status.workers = [_worker(name.decode(), msgspec.json.decode(beat)) for name, beat in sorted(beats.items())]
+        runs = await _hash(client, keys.SCHEDULES)
+        status.schedules = [_schedule(name.decode(), msgspec.json.decode(run)) for name, run in sorted(runs.items())]
+
+
+async def _hash(client: Redis, key: str) -> dict[bytes, bytes]:
+    asked: Any = client.hgetall(key)  # the client's types do not know that this one is async
+    found: dict[bytes, bytes] = await asked
+    return found
+
+
+async def _backlog(client: Redis, number: int, held: dict[int, Partition]) -> None:
+    """Entries above the applied position count; those below it are applied and only wait for their trim."""
+    pipe = client.pipeline(transaction=False)
+    for partition in range(number):
+        pipe.xlen(keys.actions(partition))
+    entries = await pipe.execute()
+    sizes, lags = await stream.size(client, number), await stream.lags(client, number)
+    for partition in range(number):
+        found = held.setdefault(partition, Partition(partition))
+        found.backlog_entries, found.backlog_bytes = entries[partition], sizes[partition]
+        found.lag_seconds = round(lags[partition], 3)
+
+
+def _worker(name: str, beat: dict[str, Any]) -> Worker:
+    age = max(0.0, time.time() - beat["at"])
+    rate = beat["applied"] / max(1.0, beat["at"] - beat["started"])
+    return Worker(name, age < DEAD_AFTER, round(age, 1), beat["applied"], round(rate, 1), beat["failure"])
+
+
+def _schedule(name: str, run: dict[str, Any]) -> Schedule:
+    return Schedule(name, datetime.fromtimestamp(run["at"], UTC), run["seconds"], run["result"], run["failed"])
+
+
+def _judge(status: Status, settings: Settings) -> None:
+    problems, warnings = status.problems, status.warnings
+    if status.postgres == "ok" and not status.partitions:
+        problems.append("no partitions: nothing was started on this database yet")
+    if status.redis == "ok":
+        if not any(worker.alive for worker in status.workers):
+            problems.append("no worker is alive: nothing is applied")
+        problems += [f"worker {one.name} fails: {one.failure}" for one in status.workers if one.alive and one.failure]
+        warnings += [
+            f"worker {one.name} is gone, since {one.beat_seconds:.0f} s" for one in status.workers if not one.alive
+        ]
+    for one in status.partitions:
+        if (one.lag_seconds or 0) > LAG_LIMIT:
+            problems.append(f"partition {one.id} lags {one.lag_seconds:.0f} s behind")
+    used = sum(one.backlog_bytes or 0 for one in status.partitions) / settings.backlog_limit
+    if used > 0.5:
+        (problems if used >= 1 else warnings).append(f"the backlog has reached {used:.0%} of MILEPOST_BACKLOG_LIMIT")
+    warnings += [f"the scheduled job {one.name} failed: {one.result}" for one in status.schedules if one.failed]
+    if letters := sum(one.number for one in status.dead_letters):
+        warnings.append(f"{letters:,} dead letter{'s' if letters > 1 else ''}: python -m jobs dead list")
+
+
+def show(status: Status, console: Console) -> None:
+    """Print it."""
+    for name, state in (("Postgres", status.postgres), ("Redis", status.redis)):
+        console.print(Text.assemble(f"{name:<9}", (state, "green" if state == "ok" else "bold red")))
+    for title, table in _tables(status):
+        console.print(Group(Text(f"\n{title}", "bold"), table))
+    console.print()
+    for line in status.problems:
+        console.print(Text(f"problem  {line}", "bold red"))
+    for line in status.warnings:
+        console.print(Text(f"warning  {line}", "yellow"))
+    if not status.problems:
+        console.print(Text("the pipe is well", "green"))
+
+
+def _tables(status: Status) -> list[tuple[str, Table]]:
+    shown = [
+        ("partitions", _partitions(status)),
+        ("workers", _workers(status)),
+        (
+            "schedules",
+            _table(("job", "last run", "took", "result"), [_run(one, status.at) for one in status.schedules]),
+        ),
+    ]
+    if status.dead_letters:
+        rows = [(one.code, f"{one.number:,}", _ago(one.newest, status.at)) for one in status.dead_letters]
+        shown.append(("dead letters", _table(("code", ">open", "newest"), rows)))
+    if status.tables:
+        sizes = [(one.name, str(one.days or ""), f"{one.rows:,}", one.size) for one in status.tables]
+        shown.append(("tables", _table(("name", ">days", ">rows, about", ">size"), sizes)))
+    return shown
+
+
+def _partitions(status: Status) -> Table:
+    rows = [
+        (
+            str(one.id),
+            _number(one.backlog_entries),
+            _number(one.backlog_bytes),
+            "?" if one.lag_seconds is None else f"{one.lag_seconds:.1f} s",
+            one.position or "?",
+            _ago(one.applied_at, status.at),
+        )
+        for one in status.partitions
+    ]
+    return _table((">id", ">entries", ">bytes", ">lag", "applied position", "applied"), rows)
+
+
+def _workers(status: Status) -> Table:
+    rows = [
+        (
+            one.name,
+            "alive" if one.alive else "gone",
+            f"{one.beat_seconds:.0f} s ago",
+            f"{one.applied:,}",
+            f"{one.rate:,.0f}",
+        )
+        for one in status.workers
+    ]
+    return _table(("process", "state", "heartbeat", ">applied", ">actions/s since its start"), rows)
+
+
+def _run(one: Schedule, now: datetime) -> tuple[str, ...]:
+    return one.name, _ago(one.at, now), f"{one.seconds:.2f} s", ("FAILED " if one.failed else "") + one.result
+
+
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
+    for row in rows or [("none", *[""] * (len(columns) - 1))]:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _ago(at: datetime | None, now: datetime) -> str:
+    if at is None:
+        return "never"
+    seconds = max(0, int((now - at).total_seconds()))
+    hours, minutes = seconds // 3600, seconds // 60
+    return (
+        f"{hours // 24} d ago"
+        if hours > 48
+        else f"{hours} h ago"
+        if hours
+        else f"{minutes} min ago"
+        if minutes
+        else f"{seconds} s ago"
+    )

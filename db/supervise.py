@@ -90,6 +90,11 @@ class Keeper:
                 raise StartError(f"{self.program.name} was not ready within {START_SECONDS:.0f} s{where}")
             await asyncio.sleep(0.02)
 
+    @property
+    def pid(self) -> int | None:
+        """The process as it runs now; None between two starts."""
+        return self._process.pid if self._process else None
+
     async def stop(self) -> None:
         """The stop signal, and a kill after the grace. Returns when the process is gone."""
         self._stopping.set()

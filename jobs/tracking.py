@@ -7,6 +7,7 @@ their user or anonymous id, and a gap of 30 minutes starts a new one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from zlib import crc32
 
@@ -15,9 +16,9 @@ import msgspec
 from msgspec import Meta
 
 from db import sql
-from jobs.action import Action, Draft, Kind
-from jobs.family import Facts, Item, Outcome, Row
 from jobs import session as fold
+from jobs.action import Action, Draft, Kind, Role
+from jobs.family import Facts, Item, Outcome, Row, StateTable
 from jobs.session import Session
 
 QUERIES: Final = sql.read("tracking")
@@ -29,6 +30,8 @@ Text = Annotated[str, Meta(max_length=2048)]
 Pixels = Annotated[int, Meta(ge=0, le=1_000_000)]
 Milliseconds = Annotated[int, Meta(ge=0, le=366 * 86_400_000)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
+Free = msgspec.Raw
+"""Free JSON; never `Raw | None`, which msgspec takes for null alone."""
 
 
 class _Payload(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
@@ -58,7 +61,7 @@ class InteractionRecorded(_Payload):
 class ConfigurationSaved(_Payload):
     """A snapshot of what the user has put together; `completionPercentage` in 0..100."""
 
-    configuration: msgspec.Raw
+    configuration: Free
     trigger: Literal["auto_save", "page_exit", "order_attempt"]
     total_price: Annotated[float, Meta(ge=-1e15, le=1e15)] | None = None
     completion_percentage: Percent | None = None
@@ -69,7 +72,7 @@ class MetricRecorded(_Payload):
 
     metric_name: Name
     value: float
-    additional_data: msgspec.Raw | None = None
+    additional_data: Free = msgspec.field(default_factory=msgspec.Raw)
 
 
 class PageViewed(_Payload):
@@ -78,20 +81,20 @@ class PageViewed(_Payload):
     path: Text | None = None
     title: Text | None = None
     referrer: Text | None = None
-    properties: msgspec.Raw | None = None
+    properties: Free = msgspec.field(default_factory=msgspec.Raw)
 
 
 class EventTracked(_Payload):
     """Anything else that a product wants to count."""
 
     event: Name
-    properties: msgspec.Raw | None = None
+    properties: Free = msgspec.field(default_factory=msgspec.Raw)
 
 
 class UserIdentified(_Payload):
     """The session's user is known from here on."""
 
-    traits: msgspec.Raw | None = None
+    traits: Free = msgspec.field(default_factory=msgspec.Raw)
 
 
 class SessionEnded(_Payload):
@@ -114,7 +117,7 @@ def metric_subject(draft: Draft) -> str:
     return f"metric:{crc32((draft.id or '').encode()) % 64}"
 
 
-_ALL: Final = frozenset(("user", "service", "admin"))
+_ALL: Final[frozenset[Role]] = frozenset(("user", "service", "admin"))
 INTERACTIONS, SNAPSHOTS, METRICS, EVENTS = (
     "interaction_events",
     "configuration_snapshots",
@@ -181,6 +184,13 @@ class Tracking:
                 states.add(Session(*row))
         return states
 
+    def first_seen(self, states: States, subject: str, since: datetime) -> datetime | None:
+        """A named session's own row tells; a visitor's sessions of other times were not loaded."""
+        if not subject.startswith("session:"):
+            return since
+        session = states.sessions.get(subject[8:])
+        return None if session is None else session.received_at
+
     def fold(self, states: States, items: Sequence[Item]) -> Mapping[str, list[Row]]:
         """Find or open each action's session, fold the action into it, and build the fact's row."""
         rows: dict[str, list[Row]] = {}
@@ -190,7 +200,7 @@ class Tracking:
             if session is not None:
                 touch(session, action)
                 changed[session.session_id] = session
-            table, row = _FOLDS[action.kind](payload, session, action)
+            table, row = FOLDS[action.kind](payload, session, action)
             rows.setdefault(table, []).append(row)
         return rows
 
@@ -217,6 +227,12 @@ class Tracking:
     def owns(self, kind: str) -> bool:
         """Whether a kind is of this family."""
         return any(own.name == kind for own in self.kinds)
+
+    def state_tables(self) -> Sequence[StateTable]:
+        """The sessions."""
+        from jobs import session_facts  # it folds as this module does, and imports it
+
+        return (session_facts.Sessions(),)
 
 
 class States:
@@ -254,10 +270,13 @@ def encode(session: Session) -> bytes:
     return msgspec.json.encode(session)
 
 
-def _text(raw: msgspec.Raw | None) -> str | None:
-    return None if raw is None else str(raw, "utf-8")
+def _text(raw: Free) -> str | None:
+    """Free JSON as jsonb takes it; None when it was not given, or null."""
+    text = str(raw, "utf-8")
+    return None if text in _ABSENT else text
 
 
+_ABSENT: Final = ("", "null")
 _NO_DEVICE: Final = (None, None, None)
 
 
@@ -321,7 +340,7 @@ def _ended(_: SessionEnded, s: Session, a: Action) -> tuple[str, Row]:
     return _event_row(s, a, None, None)
 
 
-_FOLDS: Final[Mapping[str, Callable[[Any, Any, Action], tuple[str, Row]]]] = {
+FOLDS: Final[Mapping[str, Callable[[Any, Any, Action], tuple[str, Row]]]] = {
     "interaction.recorded": _interaction,
     "configuration.saved": _snapshot,
     "metric.recorded": _metric,

@@ -5,9 +5,9 @@ The connection comes from the caller, who owns the transaction and the time-out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -18,6 +18,7 @@ from db.stream import Entry, Position
 from jobs.action import OWN_ID, Action
 from jobs.families import BY_KIND, FAMILIES
 from jobs.family import Family, Outcome
+from worker.seen import Seen
 
 QUERIES: Final = sql.read("pipe")
 _actions: Final = msgspec.msgpack.Decoder(list[Action])
@@ -55,6 +56,7 @@ class Applied:
     """What one batch did; all of it is committed or none."""
 
     position: Position
+    generation: str = ""
     items: list[Item] = field(default_factory=list)
     entries: int = 0
     fresh: list[Action] = field(default_factory=list)
@@ -62,6 +64,8 @@ class Applied:
     dead: list[DeadLetter] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     models: list[tuple[str, bytes]] = field(default_factory=list)
+    born: list[str] = field(default_factory=list)
+    """Subjects of which nothing had been applied before."""
 
     def take(self, other: Applied) -> None:
         """Add what a part of the batch did."""
@@ -69,6 +73,7 @@ class Applied:
         self.duplicates += other.duplicates
         self.replies += other.replies
         self.models += other.models
+        self.born += other.born
 
 
 class Poisoned(Exception):
@@ -78,11 +83,25 @@ class Poisoned(Exception):
 class NoDay(Exception):
     """A day's partition of the fact tables is missing; it is to be made, and the batch applied again."""
 
+    def __init__(self, days: set[date]) -> None:
+        super().__init__(", ".join(map(str, sorted(days))))
+        self.days = days
 
-def decode(entries: Iterable[Entry], into: Applied) -> None:
-    """Entries to items; what cannot be decoded becomes a dead letter at once, the rest of its entry goes on."""
+
+PAST, FUTURE = timedelta(days=400), timedelta(days=3)
+"""How far the clock of a host that accepts may be off, backlog included; days outside are not made: a dead letter."""
+
+
+def decode(entries: Iterable[Entry], into: Applied, limit: int = 1 << 30) -> None:
+    """Entries to items, until they are `limit`; `into` says how far it came.
+
+    What cannot be decoded becomes a dead letter at once, the rest of its entry goes on.
+    """
     items, routes = into.items, _ROUTES
     for position, body in entries:
+        if len(items) >= limit:
+            break
+        into.position = position
         into.entries += 1
         try:
             actions = _actions.decode(body)
@@ -114,39 +133,63 @@ def _one_by_one(position: Position, body: bytes, into: Applied) -> list[Action]:
 
 
 def _dead(position: Position, action: Action, code: str, message: str) -> DeadLetter:
-    text = message.replace("\0", "")[:1000]
     body = msgspec.msgpack.encode(action)
-    return DeadLetter(position, action.id, action.kind, action.subject, code, text, body)
+    return DeadLetter(position, action.id, action.kind, action.subject, code, message[:1000], body)
 
 
-async def record(conn: asyncpg.Connection, items: Sequence[Item], since: datetime, replay: bool) -> Applied:
+async def record(
+    conn: asyncpg.Connection, items: Sequence[Item], since: datetime, replay: bool, seen: Seen | None = None
+) -> Applied:
     """Steps 3 to 6 for these items, family by family; raises Poisoned when one of them cannot be applied."""
     done = Applied(stream.START)
     try:
         for family in {BY_KIND[kind][0] for kind in {action.kind for _, action, _ in items}}:
             own = items if len(FAMILIES) == 1 else [item for item in items if BY_KIND[item[1].kind][0] is family]
-            await _record_family(conn, family, own, since, replay, done)
+            await _record_family(conn, family, own, since, replay, seen, done)
     except asyncpg.CheckViolationError as error:
-        if "no partition of relation" in str(error):
-            raise NoDay from error
+        if "no partition of relation" in str(error) and (days := _days(items)):
+            raise NoDay(days) from error
         raise Poisoned(str(error)) from error
-    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError) as error:
         raise Poisoned(str(error)) from error
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
         raise Poisoned(f"{type(error).__name__}: {error}") from error
     return done
 
 
+def _days(items: Sequence[Item]) -> set[date]:
+    """The days these items arrived on; none when the clock of a host was so far off that no day is made for it."""
+    now = datetime.now(UTC)
+    plausible = all(now - PAST < action.received_at < now + FUTURE for _, action, _ in items)
+    return {action.received_at.date() for _, action, _ in items} if plausible else set()
+
+
 async def _record_family(
-    conn: asyncpg.Connection, family: Family, items: Sequence[Item], since: datetime, replay: bool, done: Applied
+    conn: asyncpg.Connection,
+    family: Family,
+    items: Sequence[Item],
+    since: datetime,
+    replay: bool,
+    seen: Seen | None,
+    done: Applied,
 ) -> None:
-    # 3 record: an id counts once.
-    firsts = await _known(conn, family, items, since, replay)
+    # 4 load, and 3 record: an id counts once. The states come first, because they tell how far back to look.
+    states = await family.load(conn, items)
+    first_seen = {
+        subject: family.first_seen(states, subject, since) for subject in {action.subject for _, action, _ in items}
+    }
+    done.born += [subject for subject, first in first_seen.items() if first is None]
+    asked = [
+        action
+        for _, action, _ in items
+        if (replay or not action.flags & OWN_ID)
+        and first_seen[action.subject] is not None
+        and not (seen is not None and seen.surely_new(action))
+    ]
+    firsts = await _known(conn, family, asked, first_seen, since) if asked else {}
     new = _new(family, items, firsts, done)
-    states = None
     if new:
-        # 4 load, 5 fold: pure, in log order.
-        states = await family.load(conn, new)
+        # 5 fold: pure, in log order.
         rows = family.fold(states, new)
         for facts in family.facts:
             if facts.table in rows:
@@ -164,24 +207,27 @@ _Firsts = dict[_Key, Outcome]
 
 
 async def _known(
-    conn: asyncpg.Connection, family: Family, items: Sequence[Item], since: datetime, replay: bool
+    conn: asyncpg.Connection,
+    family: Family,
+    asked: Sequence[Action],
+    first_seen: Mapping[str, datetime | None],
+    since: datetime,
 ) -> _Firsts:
     """Which (table, subject, id) were applied before, with their first outcome.
 
-    Ids of ours cannot have come before, except when the log is read again.
+    Each day's partition costs a probe of 3 us for every id: subjects first seen today are looked for in today's alone.
     """
-    asked: dict[str, list[Action]] = {}
-    for _, action, _ in items:
-        if replay or not action.flags & OWN_ID:
-            asked.setdefault(family.table(action.kind).table, []).append(action)
+    today = max(action.received_at for action in asked).replace(hour=0, minute=0, second=0, microsecond=0)
+    groups: dict[tuple[str, datetime], list[Action]] = {}
+    for action in asked:
+        begin = today if (first_seen[action.subject] or since) >= today else since
+        groups.setdefault((family.table(action.kind).table, begin), []).append(action)
+    queries = {facts.table: facts.known for facts in family.facts}
     known: _Firsts = {}
-    for facts in family.facts:
-        if facts.table not in asked:
-            continue
-        actions = asked[facts.table]
+    for (table, begin), actions in groups.items():
         subjects, ids = [action.subject for action in actions], [action.id for action in actions]
-        for row in await conn.fetch(facts.known, subjects, ids, since):
-            known[facts.table, row["subject"], row["id"]] = family.known(row)
+        for row in await conn.fetch(queries[table], subjects, ids, begin):
+            known[table, row["subject"], row["id"]] = family.known(row)
     return known
 
 
@@ -237,10 +283,19 @@ async def bury(conn: asyncpg.Connection, partition: int, dead: Sequence[DeadLett
     """Write the dead letters."""
     if not dead:
         return
-    columns = zip(*((partition, str(letter.position), *letter[1:]) for letter in dead), strict=True)
-    await conn.execute(QUERIES["insert_dead_letters"], *map(list, columns))
+    rows = ((partition, str(letter.position), *map(_storable, letter[1:-1]), letter.body) for letter in dead)
+    await conn.execute(QUERIES["insert_dead_letters"], *map(list, zip(*rows, strict=True)))
 
 
-def since(items: Sequence[Item], days: int) -> datetime:
-    """The arrival before which a first copy cannot lie, for ids of up to `days` days."""
-    return min(action.received_at for _, action, _ in items) - timedelta(days=days)
+def _storable(text: str) -> str:
+    """Text that Postgres takes: a letter that cannot be buried would block all behind it."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+def since(items: Sequence[Item], days: int, now: datetime) -> datetime:
+    """The arrival before which a first copy cannot lie, for ids of up to `days` days.
+
+    A host whose clock is ahead must not shorten them, and one whose clock is far behind not run out of the calendar.
+    """
+    oldest = min((action.received_at for _, action, _ in items), key=_instant)
+    return max(min(oldest, now), now - PAST) - timedelta(days=days)

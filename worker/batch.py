@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import asyncpg
@@ -15,6 +15,10 @@ from db.stream import Position
 from jobs.families import FAMILIES
 from worker import apply
 from worker.apply import Applied
+from worker.seen import Seen
+
+ISOLATED: Final = 500
+"""Actions of one batch that isolates, about: were all of them poison, it still fits into the time-out."""
 
 logger = log.get("drain")
 QUERIES: Final = sql.read("pipe")
@@ -27,14 +31,18 @@ class Cursor:
     partition: int
     count: int
     position: Position = stream.START
+    seen: Seen = field(default_factory=Seen)
     isolate: bool = False
     """The last try was poisoned: the next one isolates."""
 
 
 async def run(
-    conn: asyncpg.Connection, client: Redis, server: Server, cursor: Cursor, dedupe_days: int
+    conn: asyncpg.Connection, client: Redis, server: Server, cursor: Cursor, dedupe_days: int, limit: int = 1 << 30
 ) -> Applied | None:
-    """Apply one batch; None when somebody else moves the partition. Raises what made it roll back."""
+    """Apply one batch of about `limit` actions; None when somebody else moves the partition.
+
+    Raises what made it roll back.
+    """
     partition = cursor.partition
     async with conn.transaction():
         # 1 lock. Dying here or at any step before 7: Postgres drops the lock and the work with the connection.
@@ -42,39 +50,48 @@ async def run(
         if row is None:
             return None
         position, reread = Position(*row["position"]), Position(*row["reread"])
+        end = position
+        if position != cursor.position:
+            cursor.seen.clear()
         # 2 read. Nothing has changed yet.
         generation, entries = await stream.read(client, partition, position, cursor.count)
         generation = f"{generation}/{server.run_id}"
         if await _lost(client, partition, row["generation"], generation, position, bool(entries)):
             position, reread = stream.START, max(position, reread)
-            await stream.forget(client, partition, position, ())
+            # Nothing below its newest id comes any more: with nothing left to read that is the position.
+            end = await stream.last_position(client, partition)
             _, entries = await stream.read(client, partition, position, cursor.count)
+            await stream.forget(client, partition, generation, position if entries else end, ())
+            await stream.forget_all(client, partition)
         elif position != cursor.position:
-            await _clean(conn, client, partition, position)
-        done = Applied(entries[-1].position if entries else position)
-        apply.decode(entries, done)
+            await _clean(conn, client, partition, generation, position)
+        done = Applied(end, generation)
+        apply.decode(entries, done, limit)
         # 3 to 6. Facts, states and dead letters are in the transaction: all of them or none.
         await _apply(conn, cursor, done, dedupe_days, replay=position < reread)
         await apply.bury(conn, partition, done.dead)
         # 7 advance. Dying before the COMMIT: the batch is read again. Dying behind it: it is below the position.
         if entries or row["generation"] != generation:
             await conn.execute(QUERIES["advance"], partition, generation, *done.position, *reread)
-    cursor.position = done.position
-    cursor.isolate = False
+    if cursor.isolate:
+        cursor.seen.clear()
+        cursor.isolate = False
+    cursor.seen.learn(done.fresh, done.born)
     return done
 
 
 async def _apply(conn: asyncpg.Connection, cursor: Cursor, done: Applied, dedupe_days: int, replay: bool) -> None:
     if not done.items:
         return
-    since = apply.since(done.items, dedupe_days)
+    since = apply.since(done.items, dedupe_days, datetime.now(UTC))
     try:
         if cursor.isolate:
             await apply.isolate(conn, done.items, since, replay, done)
         else:
-            done.take(await apply.record(conn, done.items, since, replay))
+            done.take(await apply.record(conn, done.items, since, replay, None if replay else cursor.seen))
     except apply.Poisoned:
         cursor.isolate = True
+        cursor.count = max(1, done.entries * ISOLATED // max(ISOLATED, len(done.items)))
         raise
 
 
@@ -91,7 +108,9 @@ async def _lost(
     return True
 
 
-async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, position: Position) -> None:
+async def _clean(
+    conn: asyncpg.Connection, client: Redis, partition: int, generation: str, position: Position
+) -> None:
     """Somebody else moved the partition, and may have died before step 8: drop what may be stale, then trim."""
     entries = await stream.applied_entries(client, partition, position)
     left = Applied(position)
@@ -100,14 +119,14 @@ async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, positi
     for family in FAMILIES:
         own = [item for item in left.items if family.owns(item[1].kind)]
         names.update(await family.model_names(conn, own) if own else ())
-    await stream.forget(client, partition, position, names)
+    await stream.forget(client, partition, generation, position, names)
 
 
-async def make_days(conn: asyncpg.Connection) -> None:
-    """The day partitions of the fact tables around today, in a transaction of their own."""
+async def make_days(conn: asyncpg.Connection, days: Iterable[date] = ()) -> None:
+    """The day partitions of the fact tables around today, and of these days, in a transaction of their own."""
     today = datetime.now(UTC).date()
-    await conn.execute("SET lock_timeout = '3s'")
-    try:
-        await conn.fetchval(QUERIES["ensure_days"], today - timedelta(days=2), today + timedelta(days=7))
-    finally:
-        await conn.execute("RESET lock_timeout")
+    async with conn.transaction():
+        await conn.execute("SET LOCAL lock_timeout = '3s'")
+        await conn.fetchval(QUERIES["ensure_days"], today - timedelta(days=1), today + timedelta(days=2))
+        for day in sorted(days):
+            await conn.fetchval(QUERIES["ensure_days"], day, day)

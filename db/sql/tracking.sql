@@ -1,26 +1,46 @@
 -- name: known_interaction_events
--- which of these (subject, id) were applied before, since $3
+-- which of these (subject, id) were applied since $3; OFFSET 0 demands an index probe for each, where a planner without
+-- statistics took ten times as long to hash the whole day
 SELECT e.subject, e.id, e.session_id
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
-JOIN interaction_events e ON e.subject = k.subject COLLATE "C" AND e.id = k.id COLLATE "C" AND e.received_at >= $3;
+CROSS JOIN LATERAL (
+    SELECT f.subject, f.id, f.session_id FROM interaction_events f
+    WHERE f.subject = k.subject COLLATE "C" AND f.id = k.id COLLATE "C" AND f.received_at >= $3
+    OFFSET 0
+) e;
 
 -- name: known_configuration_snapshots
--- which of these (subject, id) were applied before, since $3
+-- which of these (subject, id) were applied since $3; OFFSET 0 demands an index probe for each, where a planner without
+-- statistics took ten times as long to hash the whole day
 SELECT e.subject, e.id, e.session_id
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
-JOIN configuration_snapshots e ON e.subject = k.subject COLLATE "C" AND e.id = k.id COLLATE "C" AND e.received_at >= $3;
+CROSS JOIN LATERAL (
+    SELECT f.subject, f.id, f.session_id FROM configuration_snapshots f
+    WHERE f.subject = k.subject COLLATE "C" AND f.id = k.id COLLATE "C" AND f.received_at >= $3
+    OFFSET 0
+) e;
 
 -- name: known_performance_metrics
--- which of these (subject, id) were applied before, since $3
+-- which of these (subject, id) were applied since $3; OFFSET 0 demands an index probe for each, where a planner without
+-- statistics took ten times as long to hash the whole day
 SELECT e.subject, e.id, e.session_id
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
-JOIN performance_metrics e ON e.subject = k.subject COLLATE "C" AND e.id = k.id COLLATE "C" AND e.received_at >= $3;
+CROSS JOIN LATERAL (
+    SELECT f.subject, f.id, f.session_id FROM performance_metrics f
+    WHERE f.subject = k.subject COLLATE "C" AND f.id = k.id COLLATE "C" AND f.received_at >= $3
+    OFFSET 0
+) e;
 
 -- name: known_tracked_events
--- which of these (subject, id) were applied before, since $3
+-- which of these (subject, id) were applied since $3; OFFSET 0 demands an index probe for each, where a planner without
+-- statistics took ten times as long to hash the whole day
 SELECT e.subject, e.id, e.session_id
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
-JOIN tracked_events e ON e.subject = k.subject COLLATE "C" AND e.id = k.id COLLATE "C" AND e.received_at >= $3;
+CROSS JOIN LATERAL (
+    SELECT f.subject, f.id, f.session_id FROM tracked_events f
+    WHERE f.subject = k.subject COLLATE "C" AND f.id = k.id COLLATE "C" AND f.received_at >= $3
+    OFFSET 0
+) e;
 
 -- name: load_sessions
 SELECT

@@ -1,0 +1,99 @@
+"""The stage of a measurement: embedded servers, and Milepost's processes on them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import asyncpg
+
+from db import connect, migrate, service_keys
+from db.embedded import Urls
+from worker import batch
+
+JWT_SECRET = "a secret of the bench, never of anything else"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where everything is."""
+
+    urls: Urls
+    key: str
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def prepare(urls: Urls) -> Stage:
+    """Migrations, day partitions, and a service key."""
+    conn = await connect.postgres(urls.database_url)
+    try:
+        await migrate.up(conn)
+        await batch.make_days(conn)
+        key = await service_keys.create(conn, "bench", ("ingest", "read", "admin"))
+    finally:
+        await conn.close()
+    return Stage(urls, key)
+
+
+@contextmanager
+def process(stage: Stage, *argv: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`python argv…` with the stage's settings, ended with the block."""
+    settings = {
+        "MILEPOST_DATABASE_URL": stage.urls.database_url,
+        "MILEPOST_REDIS_URL": stage.urls.redis_url,
+        "MILEPOST_JWT_SECRET": JWT_SECRET,
+        "MILEPOST_LOG_LEVEL": "warning",
+        **env,
+    }
+    running = subprocess.Popen([sys.executable, *argv], env={**os.environ, **settings})
+    try:
+        yield running
+    finally:
+        running.send_signal(signal.SIGTERM)
+        try:
+            running.wait(15)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+def await_http(url: str, seconds: float = 20.0) -> None:
+    """Until something answers there, whatever it answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=1):  # noqa: S310
+                return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+async def applied(conn: asyncpg.Connection, table: str, rows: int, seconds: float = 120.0) -> float:
+    """Wait until a fact table holds `rows`; when that was, on the clock of perf_counter."""
+    deadline = time.perf_counter() + seconds
+    while await conn.fetchval(f"SELECT count(*) FROM {table}") < rows:  # noqa: S608
+        if time.perf_counter() > deadline:
+            raise TimeoutError(f"{table} does not reach {rows} rows")
+        await asyncio.sleep(0.02)
+    return time.perf_counter()

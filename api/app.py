@@ -9,10 +9,10 @@ from typing import Final
 
 import asyncpg
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 from redis.exceptions import RedisError
 
-from api import errors, health, ingest, openapi, sessions
+from api import errors, health, ingest, openapi, protocol, sessions
 from api.auth import Auth
 from api.cors import Cors
 from api.rates import Rates
@@ -48,13 +48,19 @@ def routes() -> list[web.RouteDef]:
 
 def make(settings: Settings) -> web.Application:
     """The application of one process."""
-    app = web.Application(client_max_size=BODY_BYTES, middlewares=[_middleware(Cors(settings.cors_origins))])
+    protocol.use()
+    app = web.Application(
+        client_max_size=BODY_BYTES,
+        middlewares=[_middleware(Cors(settings.cors_origins))],
+        # Bodies are inflated by api/inflate.py: aiohttp takes a gzip that breaks off for a whole one.
+        handler_args={"auto_decompress": False, "lingering_time": protocol.LINGER_SECONDS},
+    )
     app.add_routes(routes())
     app.cleanup_ctx.append(lambda _: _lifetime(app, settings))
     return app
 
 
-def _middleware(cors: Cors) -> object:
+def _middleware(cors: Cors) -> Middleware:
     """Around every request: errors become answers, CORS headers stand on errors too, the time is measured."""
     observed: dict[tuple[web.AbstractRoute, int], metrics.Observe] = {}
 
@@ -97,6 +103,7 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     await journal.stop()
     await waiting.stop()
     await auth.close()
+    await state.rates.close()
     await client.aclose()
     pool.terminate()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 import msgspec
 
-from jobs.action import Draft, Rejected, explain
+from api import lenient
+from api.lenient import Piece
+from jobs.action import Draft, Rejected, explain, is_id
 
 MAX_ACTIONS: Final = 1000
 Parsed = Draft | Rejected
@@ -29,9 +30,21 @@ class _Raw(msgspec.Struct, forbid_unknown_fields=True):
     actions: list[msgspec.Raw]
 
 
+class _Batch(msgspec.Struct):
+    actions: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+class _Named(msgspec.Struct):
+    id: str | None = None
+
+
+_BESIDE: Final = ("id", "at", "user_id", "anonymous_id", "session_id", "org_id")
+
 _body: Final = msgspec.json.Decoder(_Body)
 _raw: Final = msgspec.json.Decoder(_Raw)
+_batch: Final = msgspec.json.Decoder(_Batch)
 _draft: Final = msgspec.json.Decoder(Draft)
+_named: Final = msgspec.json.Decoder(_Named)
 
 
 def parse(body: bytes) -> list[Parsed]:
@@ -46,8 +59,8 @@ def parse(body: bytes) -> list[Parsed]:
         raise Malformed("too_deep", "the body is nested too deep") from None
     if whole.actions is msgspec.UNSET:
         return [whole]
-    if whole.kind:
-        raise Malformed("invalid_body", "send one action, or {\"actions\": […]}, not both", is_json=True)
+    if any(getattr(whole, name) is not None for name in _BESIDE) or whole.kind or bytes(whole.data) != b"{}":
+        raise Malformed("invalid_body", 'send one action, or {"actions": […]}, not both', is_json=True)
     _bound(len(whole.actions))
     return list(whole.actions)
 
@@ -70,24 +83,34 @@ def _line(line: bytes) -> Parsed:
     try:
         return _draft.decode(line)
     except msgspec.ValidationError as error:
-        return Rejected("invalid_action", *explain(error))
+        return _rejected(line, error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        return _strict(_loads(line))
+        (piece,) = _read(line)[0]
     except Malformed as error:
         return Rejected(error.code, error.message)
+    return _decoded(piece)
 
 
-def _decoded(raw: bytes | msgspec.Raw) -> Parsed:
+def _decoded(piece: Piece) -> Parsed:
     try:
-        return _draft.decode(raw)
+        return _draft.decode(piece.source)
     except msgspec.ValidationError as error:
-        return Rejected("invalid_action", *explain(error))
+        return _rejected(piece.source, error)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return Rejected("bad_text", "text that is not valid Unicode")
+        return lenient.why(piece.value)
     except RecursionError:
         return Rejected("too_deep", "the action is nested too deep")
+
+
+def _rejected(raw: bytes | msgspec.Raw, error: msgspec.ValidationError) -> Rejected:
+    """An action of another form, by the id that it has all the same."""
+    try:
+        found = _named.decode(raw).id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = None
+    return Rejected("invalid_action", *explain(error), action_id=found if is_id(found) else None)
 
 
 def _one_by_one(body: bytes, error: msgspec.ValidationError) -> list[Parsed]:
@@ -95,51 +118,42 @@ def _one_by_one(body: bytes, error: msgspec.ValidationError) -> list[Parsed]:
     try:
         actions = _raw.decode(body).actions
     except msgspec.ValidationError as whole:
-        if b'"actions"' in body and "actions" in str(whole):
+        if _is_batch(body):
             message, path = explain(whole)
             raise Malformed("invalid_body", f"{message} at {path}", is_json=True) from None
-        return [Rejected("invalid_action", *explain(error))]
+        return [_rejected(body, error)]
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _lenient(body)
     _bound(len(actions))
-    return [_decoded(action) for action in actions]
+    return [_strict(action) for action in actions]
+
+
+def _strict(action: msgspec.Raw) -> Parsed:
+    try:
+        return _draft.decode(action)
+    except msgspec.ValidationError as error:
+        return _rejected(action, error)
+
+
+def _is_batch(body: bytes) -> bool:
+    try:
+        return bool(bytes(_batch.decode(body).actions))
+    except msgspec.ValidationError:
+        return False
 
 
 def _lenient(body: bytes) -> list[Parsed]:
-    """What strict JSON refuses whole but clients do send: NaN, Infinity, lone surrogates. Each action by itself."""
-    value = _loads(body)
-    actions = value.get("actions") if isinstance(value, dict) else None
-    if isinstance(actions, list):
-        _bound(len(actions))
-        return [_strict(action) for action in actions]
-    return [_strict(value)]
+    """A body that is no strict JSON: each action by itself."""
+    pieces, is_batch = _read(body)
+    if is_batch:
+        _bound(len(pieces))
+    return [_decoded(piece) for piece in pieces]
 
 
-def _loads(body: bytes) -> object:
+def _read(body: bytes) -> tuple[list[Piece], bool]:
     try:
-        value: object = json.loads(body.decode("utf-8", "surrogateescape"), parse_constant=_Constant)
+        return lenient.read(body)
     except RecursionError:
         raise Malformed("too_deep", "nested too deep") from None
     except ValueError as error:
         raise Malformed("malformed_json", f"no JSON: {error}") from None
-    return value
-
-
-class _Constant:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-def _strict(value: object) -> Parsed:
-    """One action of a lenient body, again as strict JSON, or why it cannot be."""
-    try:
-        raw = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_refuse).encode()
-    except UnicodeEncodeError:
-        return Rejected("bad_text", "text that is not valid Unicode (a lone surrogate, or bytes that are not UTF-8)")
-    except (ValueError, RecursionError):
-        return Rejected("not_finite", "NaN and Infinity are not JSON numbers")
-    return _decoded(raw)
-
-
-def _refuse(value: object) -> None:
-    raise ValueError(value)

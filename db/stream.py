@@ -27,6 +27,9 @@ ENTRY_BYTES: Final = 64 * 1024
 WAIT_MS: Final = 2000
 """How long an acknowledgement may wait for the disk or the replica before the answer is 503."""
 FLUSH_SECONDS: Final = 5.0
+CHUNK: Final = 500
+"""Entries of one trip: however large they are, a batch of 2,000 cannot take more memory than READ_BYTES and these."""
+READ_BYTES: Final = 16 << 20
 
 
 class Position(NamedTuple):
@@ -169,6 +172,9 @@ class Log:
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("append failed", error=str(error) or type(error).__name__, callers=len(callers))
                 self._fail(callers, Unavailable("the log did not answer"))
+            except Exception:
+                logger.exception("append met a fault of its own", callers=len(callers))
+                self._fail(callers, Unavailable("the log did not answer"))
             except BaseException:
                 self._fail(callers, Unavailable("shutting down"))
                 raise
@@ -194,7 +200,7 @@ class Log:
         """On a connection of its own without time-outs (the flush has one): a pipeline of the pool costs 4 times it."""
         connection = self._connection
         if connection is None:
-            connection = self._connection = self.client.connection_pool.make_connection()
+            connection = self._connection = self.client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             connection.socket_timeout = None
         try:
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
@@ -233,6 +239,10 @@ async def _response(connection: AbstractConnection) -> Any:
 
 
 def _check(results: list[Any], waits: int) -> None:
+    within = [one for result in results if isinstance(result, list) for one in result]
+    for result in within:
+        if isinstance(result, Exception):
+            raise Unavailable(f"the log refused: {result}")
     for result in results:
         if isinstance(result, OutOfMemoryError):
             raise BacklogFull("Redis has reached its memory bound")
@@ -254,13 +264,14 @@ async def promise(client: Redis, durability: Durability) -> list[tuple[str | int
     Raises Misconfigured, and RedisError when Redis is away. Where CONFIG is forbidden it warns and believes.
     """
     try:
-        config = await client.config_get("maxmemory-policy", "appendonly", "appendfsync")
+        config = await client.config_get("maxmemory-policy", "appendonly", "appendfsync")  # type: ignore[arg-type]
     except ResponseError:
         logger.warning("CONFIG is forbidden: make sure of maxmemory-policy noeviction and appendfsync always")
         return [("WAIT", 1, WAIT_MS)] if durability == "replica" else []
     if (policy := config.get("maxmemory-policy", "noeviction")) != "noeviction":
         raise Misconfigured(
-            f"Redis evicts keys (maxmemory-policy {policy}) and would lose actions: CONFIG SET maxmemory-policy noeviction"
+            f"Redis evicts keys (maxmemory-policy {policy}) and would lose actions: "
+            "CONFIG SET maxmemory-policy noeviction"
         )
     waits: list[tuple[str | int, ...]] = []
     if durability != "memory":
@@ -278,7 +289,7 @@ async def promise(client: Redis, durability: Durability) -> list[tuple[str | int
 
 async def _demand_waitaof(client: Redis) -> None:
     try:
-        await client.execute_command("WAITAOF", 0, 0, 1)
+        await client.execute_command("WAITAOF", 0, 0, 1)  # type: ignore[no-untyped-call]
     except ResponseError:
         raise Misconfigured(
             "durability fsync needs appendfsync always, or a Redis >= 7.2 or Valkey that knows WAITAOF"
@@ -305,19 +316,40 @@ async def lags(client: Redis, partitions: int) -> list[float]:
 
 
 async def read(client: Redis, partition: int, after: Position, count: int) -> tuple[str, list[Entry]]:
-    """The stream's generation (made when it has none) and its first `count` entries behind `after`, in one trip."""
+    """The stream's generation (made when it has none) and up to `count` entries behind `after`, READ_BYTES about."""
     pipe = client.pipeline(transaction=False)
-    pipe.set(keys.generation(partition), secrets.token_hex(8), nx=True)
     pipe.get(keys.generation(partition))
+    _range(pipe, partition, after, min(count, CHUNK))
+    generation, rows = await pipe.execute()
+    found, asked = _entries(rows), CHUNK
+    while len(rows) == asked and len(found) < count and sum(len(entry.body) for entry in found) < READ_BYTES:
+        asked = min(count - len(found), CHUNK)
+        pipe = client.pipeline(transaction=False)
+        (rows,) = await _range(pipe, partition, found[-1].position, asked).execute()
+        found += _entries(rows)
+    return (await _begin(client, partition) if generation is None else generation).decode(), found
+
+
+def _range(pipe: Pipeline, partition: int, after: Position, count: int) -> Pipeline:
     pipe.execute_command("XRANGE", keys.actions(partition), f"({after}", "+", "COUNT", count)
-    _, generation, rows = await pipe.execute()
-    return generation.decode(), [Entry(Position.parse(row[0]), row[1].get(b"b", b"")) for row in rows]
+    return pipe
+
+
+def _entries(rows: Sequence[Any]) -> list[Entry]:
+    return [Entry(Position.parse(row[0]), row[1].get(b"b", b"")) for row in rows]
+
+
+async def _begin(client: Redis, partition: int) -> bytes:
+    """A new generation. Only when there is none: a full Redis refuses every SET, and must be drained all the same."""
+    await client.set(keys.generation(partition), secrets.token_hex(8), nx=True)
+    generation: bytes = await client.get(keys.generation(partition))
+    return generation
 
 
 async def applied_entries(client: Redis, partition: int, upto: Position) -> list[Entry]:
     """Entries at or below a position: what a crash between commit and trim left behind."""
-    rows = await client.execute_command("XRANGE", keys.actions(partition), "-", str(upto))
-    return [Entry(Position.parse(row[0]), row[1].get(b"b", b"")) for row in rows]
+    rows = await client.execute_command("XRANGE", keys.actions(partition), "-", str(upto))  # type: ignore[no-untyped-call]
+    return _entries(rows)
 
 
 async def last_position(client: Redis, partition: int) -> Position:
@@ -335,23 +367,32 @@ async def wait(client: Redis, partition: int, after: Position, milliseconds: int
     return bool(found)
 
 
-def trim(pipe: Pipeline, partition: int, upto: Position) -> None:
-    """Drop what is applied; never by length."""
-    pipe.execute_command("XTRIM", keys.actions(partition), "MINID", f"{upto.ms}-{upto.seq + 1}")
-
-
 # Caches move with the position only: a worker that slept between its commit and here must not undo a newer one.
-_PUBLISH: Final = """
+# And nothing is touched in another Redis than was read, where entries below the position may be new. The trim comes
+# first, so that a Redis that is full takes the rest.
+_GUARDED: Final = """
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+if (redis.call('GET', KEYS[2]) or '') .. '/' .. run ~= ARGV[3] then return -1 end
+redis.call('XTRIM', KEYS[3], 'MINID', ARGV[4])
+"""
+_PUBLISH: Final = (
+    _GUARDED
+    + """
 local held = redis.call('GET', KEYS[1])
 if held and held >= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
-for i = 2, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 1], 'EX', ARGV[2]) end
+for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 1], 'EX', ARGV[2]) end
 return 1
 """
-_FORGET: Final = """
+)
+_FORGET: Final = (
+    _GUARDED
+    + """
 redis.call('SET', KEYS[1], ARGV[1])
-for i = 2, #KEYS do redis.call('DEL', KEYS[i]) end
+for i = 4, #KEYS do redis.call('DEL', KEYS[i]) end
+return 1
 """
+)
 # A miss may fill a model only with what is as new as the partition: else a dropped one would come back stale.
 _FILL: Final = """
 local held = redis.call('GET', KEYS[1])
@@ -359,6 +400,8 @@ if held and held > ARGV[1] then return 0 end
 return redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3], 'NX') and 1 or 0
 """
 MODEL_SECONDS: Final = 3600
+DROPPED_SECONDS: Final = 10
+"""Longer than any read takes from its query to its fill."""
 
 
 def sortable(position: Position) -> str:
@@ -369,35 +412,74 @@ def sortable(position: Position) -> str:
 async def publish(
     client: Redis,
     partition: int,
+    generation: str,
     position: Position,
     models: Mapping[str, bytes],
     replies: Mapping[str, bytes],
-    trim_upto: Position,
 ) -> None:
-    """After the commit, in one trip: 8 caches and the applied position, 9 outcomes to who waits, 10 trim."""
+    """After the commit, in one trip: 8 caches and the applied position, 9 outcomes to who waits, 10 trim.
+
+    `generation` is what was read, with the server's run id: "<generation>/<run id>". In another Redis nothing changes.
+    """
     pipe = client.pipeline(transaction=False)
-    names = [keys.applied(partition), *(keys.model(partition, name) for name in models)]
-    pipe.eval(_PUBLISH, len(names), *names, sortable(position), MODEL_SECONDS, *models.values())
-    pipe.publish(keys.APPLIED_CHANNEL, f"{partition}.{position}")
+    _guarded(pipe, _PUBLISH, partition, generation, position, models, *models.values())
     for channel, body in replies.items():
         pipe.publish(keys.REPLY_CHANNEL + channel, body)
-    trim(pipe, partition, trim_upto)
     await pipe.execute()
 
 
-async def forget(client: Redis, partition: int, position: Position, names: Iterable[str]) -> None:
+async def forget(client: Redis, partition: int, generation: str, position: Position, names: Iterable[str]) -> None:
     """Set the applied position as Postgres has it, drop these models, and trim."""
     pipe = client.pipeline(transaction=False)
-    held = [keys.applied(partition), *(keys.model(partition, name) for name in names)]
-    pipe.eval(_FORGET, len(held), *held, sortable(position))
-    trim(pipe, partition, position)
+    _guarded(pipe, _FORGET, partition, generation, position, names)
+    await pipe.execute()
+
+
+def _guarded(
+    pipe: Pipeline,
+    script: str,
+    partition: int,
+    generation: str,
+    position: Position,
+    names: Iterable[str],
+    *bodies: bytes,
+) -> None:
+    own = (keys.applied(partition), keys.generation(partition), keys.actions(partition))
+    held = [*own, *(keys.model(partition, name) for name in names)]
+    above = f"{position.ms}-{position.seq + 1}"
+    values = (sortable(position), MODEL_SECONDS, generation, above, *bodies)
+    pipe.execute_command("EVAL", script, len(held), *held, *values)
+    pipe.publish(keys.APPLIED_CHANNEL, f"{partition}.{position}")
+
+
+async def forget_all(client: Redis, partition: int) -> None:
+    """Drop every model of a partition: Redis lost what was written last, so that any of them may be old."""
+    cursor, pattern = 0, keys.model(partition, "*")
+    while True:
+        cursor, found = await client.scan(cursor, match=pattern, count=1000)
+        if found:
+            await client.unlink(*found)
+        if not cursor:
+            return
+
+
+async def drop(client: Redis, partition: int, names: Iterable[str]) -> None:
+    """Drop models that changed beside the log, and keep reads that are under way from filling them with the old row.
+
+    An empty model counts as none: it only stands in the way of `fill`.
+    """
+    pipe = client.pipeline(transaction=False)
+    for name in names:
+        pipe.set(keys.model(partition, name), b"", ex=DROPPED_SECONDS)
     await pipe.execute()
 
 
 async def fill(client: Redis, partition: int, position: Position, name: str, body: bytes) -> None:
     """Keep a model that was read from Postgres together with `position`, unless Redis knows better."""
-    names = (keys.applied(partition), keys.model(partition, name))
-    await client.eval(_FILL, 2, *names, sortable(position), body, MODEL_SECONDS)
+    pipe = client.pipeline(transaction=False)
+    held = (keys.applied(partition), keys.model(partition, name))
+    pipe.execute_command("EVAL", _FILL, len(held), *held, sortable(position), body, MODEL_SECONDS)
+    await pipe.execute()
 
 
 async def applied(client: Redis, partitions: Iterable[int]) -> list[Position]:

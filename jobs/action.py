@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -59,8 +59,8 @@ class Action(msgspec.Struct, array_like=True, gc=False):
     id: str
     kind: str
     subject: str
-    at: datetime
-    received_at: datetime
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
+    received_at: Annotated[datetime, msgspec.Meta(tz=True)]
     flags: int
     data: bytes
     user_id: str | None = None

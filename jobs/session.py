@@ -114,9 +114,9 @@ def device(session: Session, at: datetime, seen: Device) -> None:
     session.device_at = at
 
 
-def _ordered(seen: Device) -> tuple[str, int, int]:
+def _ordered(seen: Device) -> tuple[bool, str, int, int]:
     kind, width, height = seen
-    return (kind or "", -1 if width is None else width, -1 if height is None else height)
+    return (kind is not None, kind or "", -1 if width is None else width, -1 if height is None else height)
 
 
 def snapshot(session: Session, at: datetime, price: float | None, percentage: float | None, ordered: bool) -> None:

@@ -178,9 +178,12 @@ class Tracking:
             for row in await conn.fetch(QUERIES["load_sessions"], list(named)):
                 states.sessions[row["session_id"]] = Session(*row)
         if visits:
-            first, last = min(a.at for a in visits) - fold.IDLE, max(a.at for a in visits) + fold.IDLE
-            subjects = list({a.subject for a in visits})
-            for row in await conn.fetch(QUERIES["load_visits"], subjects, first, last):
+            spans: dict[str, tuple[datetime, datetime]] = {}
+            for a in visits:
+                first, last = spans.get(a.subject, (a.at, a.at))
+                spans[a.subject] = min(first, a.at), max(last, a.at)
+            firsts, lasts = zip(*spans.values(), strict=True)
+            for row in await conn.fetch(QUERIES["load_visits"], list(spans), firsts, lasts, fold.IDLE):
                 states.add(Session(*row))
         return states
 
@@ -206,8 +209,9 @@ class Tracking:
 
     def outcome(self, states: States, action: Action) -> Outcome:
         """The session that the action went to."""
-        session = states.session(action)
-        return {"sessionId": None if session is None else session.session_id}
+        if action.subject.startswith("session:"):
+            return {"sessionId": action.subject[8:]}
+        return {"sessionId": states.given.get(id(action))}
 
     async def save(self, conn: asyncpg.Connection, states: States) -> None:
         """One upsert, ordered by key, so that two writers can never wait for each other."""
@@ -242,6 +246,8 @@ class States:
         self.sessions: dict[str, Session] = {}
         self.visits: dict[str, list[Session]] = {}
         self.changed: dict[str, Session] = {}
+        self.given: dict[int, str] = {}
+        """id() of a visitor's action of this batch -> its session, which later ones of the batch must not change."""
 
     def add(self, session: Session) -> Session:
         """Take a session of a visitor in."""
@@ -260,9 +266,11 @@ class States:
         if subject.startswith("metric:"):
             return None
         near = fold.assign(self.visits.get(subject, ()), action)
-        if near is not None:
-            return self.sessions[near]
-        return self.add(fold.opened(action, f"{AUTO}{subject}@{int(action.at.timestamp() * 1000)}"))
+        if near is None:
+            near = f"{AUTO}{subject}@{int(action.at.timestamp() * 1000)}"
+            self.add(fold.opened(action, near))
+        self.given[id(action)] = near
+        return self.sessions[near]
 
 
 def encode(session: Session) -> bytes:

@@ -18,7 +18,10 @@ Run as many as you like, on as many hosts: the lock on a partition's row says wh
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(
-        prog="python -m worker", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m worker",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args()
     loaded = settings.load()

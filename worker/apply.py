@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -152,7 +152,7 @@ async def record(
         raise Poisoned(str(error)) from error
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError) as error:
         raise Poisoned(str(error)) from error
-    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
         raise Poisoned(f"{type(error).__name__}: {error}") from error
     return done
 
@@ -263,7 +263,7 @@ def _reply(
 async def isolate(
     conn: asyncpg.Connection, items: Sequence[Item], since: datetime, replay: bool, into: Applied
 ) -> None:
-    """Apply what can be applied, halving around what cannot: a poison action costs log2(n) savepoints, blocks nobody."""
+    """Apply what can be applied, halving around what cannot: a poison action costs log2(n) savepoints."""
     try:
         async with conn.transaction():
             part = await record(conn, items, since, replay)
@@ -297,5 +297,5 @@ def since(items: Sequence[Item], days: int, now: datetime) -> datetime:
 
     A host whose clock is ahead must not shorten them, and one whose clock is far behind not run out of the calendar.
     """
-    oldest = min((action.received_at for _, action, _ in items), key=_instant)
+    oldest = min(action.received_at for _, action, _ in items)
     return max(min(oldest, now), now - PAST) - timedelta(days=days)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -31,9 +32,14 @@ class Cursor:
     partition: int
     count: int
     position: Position = stream.START
+    generation: str = ""
     seen: Seen = field(default_factory=Seen)
     isolate: bool = False
     """The last try was poisoned: the next one isolates."""
+
+    def keep(self, done: Applied) -> None:
+        """After step 10: until then, the next batch cleans up behind this one as if it were somebody else's."""
+        self.position, self.generation = done.position, done.generation
 
 
 async def run(
@@ -51,7 +57,8 @@ async def run(
             return None
         position, reread = Position(*row["position"]), Position(*row["reread"])
         end = position
-        if position != cursor.position:
+        moved = (position, row["generation"]) != (cursor.position, cursor.generation)
+        if moved:
             cursor.seen.clear()
         # 2 read. Nothing has changed yet.
         generation, entries = await stream.read(client, partition, position, cursor.count)
@@ -63,10 +70,10 @@ async def run(
             _, entries = await stream.read(client, partition, position, cursor.count)
             await stream.forget(client, partition, generation, position if entries else end, ())
             await stream.forget_all(client, partition)
-        elif position != cursor.position:
+        elif moved:
             await _clean(conn, client, partition, generation, position)
         done = Applied(end, generation)
-        apply.decode(entries, done, limit)
+        apply.decode(entries, done, ISOLATED if cursor.isolate else limit)
         # 3 to 6. Facts, states and dead letters are in the transaction: all of them or none.
         await _apply(conn, cursor, done, dedupe_days, replay=position < reread)
         await apply.bury(conn, partition, done.dead)
@@ -91,7 +98,6 @@ async def _apply(conn: asyncpg.Connection, cursor: Cursor, done: Applied, dedupe
             done.take(await apply.record(conn, done.items, since, replay, None if replay else cursor.seen))
     except apply.Poisoned:
         cursor.isolate = True
-        cursor.count = max(1, done.entries * ISOLATED // max(ISOLATED, len(done.items)))
         raise
 
 
@@ -108,9 +114,7 @@ async def _lost(
     return True
 
 
-async def _clean(
-    conn: asyncpg.Connection, client: Redis, partition: int, generation: str, position: Position
-) -> None:
+async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, generation: str, position: Position) -> None:
     """Somebody else moved the partition, and may have died before step 8: drop what may be stale, then trim."""
     entries = await stream.applied_entries(client, partition, position)
     left = Applied(position)

@@ -6,7 +6,8 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
 from typing import Final
 
 import asyncpg
@@ -55,47 +56,59 @@ class Drain:
         failures = 0
         while True:
             try:
-                done = await self._batch(cursor)
+                done = await self._daily(cursor)
                 failures, self.failure = 0, None
                 if done is None:
-                    contended_since = contended_since or time.monotonic()
-                    await self._contended(contended_since)
+                    contended_since = await self._contended(contended_since or time.monotonic())
                     continue
                 contended_since = None
                 if not done.entries:
                     await stream.wait(self.client, partition, cursor.position, BLOCK_MS)
             except apply.Poisoned as error:
                 logger.warning("a batch holds a poison action: isolating it", partition=partition, error=str(error))
-            except apply.NoDay:
-                await self._days()
             except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError) as error:
                 failures += 1
+                # A batch that never fits into the time-out would come again for ever.
+                cursor.count = max(1, cursor.count // 2)
                 await self._failed(partition, error, failures)
             except Exception:
                 failures += 1
                 logger.exception("the drain met a fault of its own; trying again", partition=partition)
                 await asyncio.sleep(_pause(failures))
 
+    async def _daily(self, cursor: Cursor) -> Applied | None:
+        """A batch; when its day is missing, the day and then the batch."""
+        try:
+            return await self._batch(cursor)
+        except apply.NoDay as error:
+            await self._days(error.days)
+            return await self._batch(cursor)
+
     async def _batch(self, cursor: Cursor) -> Applied | None:
         started = time.perf_counter()
-        run_id = self.server.run_id
-        async with asyncio.timeout(self.settings.apply_timeout):
+        settings = self.settings
+        async with asyncio.timeout(settings.apply_timeout):
             conn = await self.pool.acquire()
             try:
-                done = await batch.run(conn, self.client, self.server, cursor, self.settings.dedupe_days)
+                done = await batch.run(
+                    conn, self.client, self.server, cursor, settings.dedupe_days, settings.batch_actions
+                )
             except BaseException:
                 # Whatever went wrong, this connection must not hold the partition a moment longer.
                 conn.terminate()
                 raise
             finally:
                 await self.pool.release(conn)
-        if done is not None and done.entries:
+        if done is None:
+            return None
+        if done.entries:
             self._count(done, time.perf_counter() - started)
             self._adapt(cursor, done)
             # 8 to 10. Dying before or in it: the next who takes the partition drops the caches, then trims.
-            # On another Redis than was read, entries below the position may be new: nothing is trimmed there.
-            upto = done.position if run_id == self.server.run_id else stream.START
-            await stream.publish(self.client, cursor.partition, done.position, dict(done.models), _replies(done), upto)
+            await stream.publish(
+                self.client, cursor.partition, done.generation, done.position, dict(done.models), _replies(done)
+            )
+        cursor.keep(done)
         return done
 
     def _adapt(self, cursor: Cursor, done: Applied) -> None:
@@ -119,33 +132,34 @@ class Drain:
             metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
         for letter in done.dead:
             metrics.DEAD.labels(letter.code).inc()
-            logger.error(
-                "an action went to the dead letters",
-                **{"code": letter.code, "action": letter.action_id, "kind": letter.kind, "reason": letter.message},
-            )
+            said = {"code": letter.code, "action": letter.action_id, "kind": letter.kind, "reason": letter.message}
+            logger.error("an action went to the dead letters", **said)
 
-    async def _contended(self, since: float) -> None:
+    async def _contended(self, since: float) -> float:
         if time.monotonic() - since > STALLED:
             ended = await self.pool.fetch(batch.QUERIES["end_stalled_copies"], STALLED)
             if ended:
                 logger.warning("ended connections of a vanished peer that held a partition", number=len(ended))
+            return time.monotonic()
         await asyncio.sleep(random.uniform(*CONTENDED))
+        return since
 
-    async def _days(self) -> None:
+    async def _days(self, days: Iterable[date]) -> None:
         async with self.pool.acquire() as conn:
-            await batch.make_days(conn)
+            await batch.make_days(conn, days)
 
     async def _failed(self, partition: int, error: Exception, failures: int) -> None:
         reason = type(error).__name__
         metrics.APPLY_FAILED.labels(reason).inc()
         if self.failure != reason:
-            logger.warning("a batch was rolled back; trying again", partition=partition, reason=reason, error=str(error))
+            said = {"partition": partition, "reason": reason, "error": str(error)}
+            logger.warning("a batch was rolled back; trying again", **said)
         self.failure = reason
         await asyncio.sleep(_pause(failures))
 
 
 def _pause(failures: int) -> float:
-    return min(PATIENCE, 0.05 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)
+    return min(PATIENCE, 0.05 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)
 
 
 def _replies(done: Applied) -> dict[str, bytes]:

@@ -36,10 +36,9 @@ async def run(settings: Settings) -> None:
     client = connect.redis(settings.log_url, connections=4 * settings.partitions + 8, server=server)
     pool = await drain.pool(settings)
     draining = Drain(settings, pool, client, server)
-    main = asyncio.current_task()
-    assert main is not None
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, main.cancel)
+    if main := asyncio.current_task():
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, main.cancel)
     # A batch makes rows by the ten thousand and no cycles: collecting after every 700 objects costs a fifth of it.
     gc.freeze()
     gc.set_threshold(200_000, 20, 20)
@@ -73,7 +72,7 @@ async def _until(what: str, attempt: Callable[[], Awaitable[object]]) -> None:
             await attempt()
             return
         except (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            logger.warning(f"waiting for {what}", error=str(error) or type(error).__name__)
+            logger.warning("waiting for a server", server=what, error=str(error) or type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(2.0, pause * 2)
 
@@ -85,7 +84,7 @@ async def _beat(client: Redis, draining: Drain) -> None:
     while True:
         beat = {"at": time.time(), "started": started, "applied": draining.applied, "failure": draining.failure}
         try:
-            await client.hset(keys.WORKERS, name, msgspec.json.encode(beat))
+            await client.hset(keys.WORKERS, name, msgspec.json.encode(beat).decode())  # type: ignore[misc]
         except (RedisError, OSError) as error:
             logger.warning("no heartbeat", error=str(error))
         await asyncio.sleep(HEARTBEAT)

@@ -7,22 +7,26 @@ nor finishes a killed one, so the next tick does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
 import asyncpg
 import msgspec
 from arq import Worker, cron
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from arq.cron import CronJob
+from arq.typing import WorkerCoroutine
+from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
+from redis.exceptions import BusyLoadingError, RedisError
 
-from db import keys, log, sql
+from db import keys, log, sql, stream
 from db.settings import Settings
 from jobs import session
 from jobs.tracking import QUERIES as TRACKING
@@ -32,6 +36,8 @@ logger = log.get("schedule")
 PIPE: Final = sql.read("pipe")
 
 SWEEP_ROWS: Final = 5000
+STOP_SECONDS: Final = 5.0
+"""How long the jobs under way may take to end when the process is stopped."""
 DEAD_AFTER: Final = 60.0
 """Seconds after which the heartbeat of a worker is forgotten."""
 
@@ -59,31 +65,40 @@ async def make_days(ctx: Context) -> str:
 async def drop_days(ctx: Context) -> str:
     """Retention: days older than RETENTION_DAYS are dropped whole."""
     before = datetime.now(UTC).date() - timedelta(days=ctx["settings"].retention_days)
-    async with ctx["pool"].acquire() as conn:
-        await conn.execute("SET lock_timeout = '3s'")
-        try:
-            dropped = await conn.fetch(PIPE["drop_days"], before)
-        finally:
-            await conn.execute("RESET lock_timeout")
+    async with ctx["pool"].acquire() as conn, conn.transaction():
+        await conn.execute("SET LOCAL lock_timeout = '3s'")
+        dropped = await conn.fetch(PIPE["drop_days"], before)
     return f"{len(dropped)} dropped"
 
 
 async def end_idle_sessions(ctx: Context) -> str:
     """30 idle minutes end a session."""
-    ended, number = 0, SWEEP_ROWS
+    before, ended, number = datetime.now(UTC) - session.IDLE, 0, SWEEP_ROWS
     while number == SWEEP_ROWS:
-        done = await ctx["pool"].execute(TRACKING["end_idle_sessions"], datetime.now(UTC) - session.IDLE, SWEEP_ROWS)
-        number = int(done.split()[-1])
+        async with ctx["pool"].acquire() as conn, conn.transaction():
+            rows = await conn.fetch(TRACKING["end_idle_sessions"], before, SWEEP_ROWS)
+            # Before the commit: dying behind it would leave old models.
+            await _drop_models(ctx, rows)
+        number = len(rows)
         ended += number
     return f"{ended} ended"
 
 
+async def _drop_models(ctx: Context, rows: Sequence[asyncpg.Record]) -> None:
+    names: dict[int, list[str]] = defaultdict(list)
+    for row in rows:
+        partition = stream.partition_of(row["subject"], ctx["settings"].partitions)
+        names[partition].append(f"session:{row['session_id']}")
+    for partition, own in names.items():
+        await stream.drop(ctx["log"], partition, own)
+
+
 async def forget_workers(ctx: Context) -> str:
     """Heartbeats of processes that are gone."""
-    beats = await ctx["log"].hgetall(keys.WORKERS)
+    beats: dict[str, bytes] = await ctx["log"].hgetall(keys.WORKERS)  # type: ignore[misc]
     gone = [name for name, beat in beats.items() if msgspec.json.decode(beat)["at"] < time.time() - DEAD_AFTER]
     if gone:
-        await ctx["log"].hdel(keys.WORKERS, *gone)
+        await ctx["log"].hdel(keys.WORKERS, *gone)  # type: ignore[misc]
     return f"{len(gone)} forgotten"
 
 
@@ -98,7 +113,7 @@ SCHEDULES: Final[tuple[tuple[Job, dict[str, Any]], ...]] = (
 """Every scheduled job and its cron times, in UTC."""
 
 
-def _told(job: Job) -> Callable[[dict[Any, Any]], Awaitable[None]]:
+def _told(job: Job) -> WorkerCoroutine:
     """The job, with a line and a record of how it went; its failure is the next tick's work, not arq's."""
 
     async def run(ctx: dict[Any, Any]) -> None:
@@ -107,13 +122,16 @@ def _told(job: Job) -> Callable[[dict[Any, Any]], Awaitable[None]]:
             result, failed = await job(ctx), False  # type: ignore[arg-type]
         except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError) as error:
             result, failed = f"{type(error).__name__}: {error}", True
+        except Exception as error:
+            logger.exception("a schedule met a fault of its own", job=name)
+            result, failed = f"{type(error).__name__}: {error}", True
         seconds = round(time.time() - started, 3)
         (logger.warning if failed else logger.debug)("schedule ran", job=name, result=result, seconds=seconds)
         record = {"at": started, "seconds": seconds, "result": result, "failed": failed}
         await ctx["log"].hset(keys.SCHEDULES, name, msgspec.json.encode(record))
 
     run.__qualname__ = job.__name__
-    return run
+    return cast("WorkerCoroutine", run)
 
 
 def crons() -> list[CronJob]:
@@ -127,8 +145,8 @@ def crons() -> list[CronJob]:
 def redis_settings(url: str) -> RedisSettings:
     """arq's connection: without these retries a restart of Redis would end the worker process."""
     settings = RedisSettings.from_dsn(url)
-    faults = [ConnectionError, TimeoutError, OSError, asyncio.TimeoutError, BusyLoadingError]
-    settings.retry = Retry(ExponentialBackoff(cap=1, base=0.05), 30, supported_errors=tuple(faults))
+    faults: list[type[Exception]] = [exceptions.ConnectionError, exceptions.TimeoutError, OSError, BusyLoadingError]
+    settings.retry = Retry(ExponentialBackoff(cap=1, base=0.05), 30, supported_errors=tuple(faults))  # type: ignore[arg-type]
     settings.retry_on_timeout = True
     settings.retry_on_error = faults
     settings.conn_timeout = 5
@@ -154,7 +172,6 @@ def worker(settings: Settings, redis: ArqRedis, pool: asyncpg.Pool, client: Redi
         job_serializer=msgspec.json.encode,
         job_deserializer=msgspec.json.decode,
         handle_signals=False,
-        job_completion_wait=5,
         job_timeout=60,
         max_tries=3,
         keep_result=0,
@@ -168,12 +185,35 @@ async def run(settings: Settings, pool: asyncpg.Pool, client: Redis) -> None:
     """Run arq; when its Redis goes away for longer than its own retries, begin anew."""
     while True:
         try:
-            redis = await connected(settings.redis_url)
-            running = worker(settings, redis, pool, client)
-            try:
-                await running.main()
-            finally:
-                await running.close()
+            await _serve(settings, pool, client)
         except (RedisError, OSError) as error:
             logger.warning("arq stopped, starting it again", error=str(error) or type(error).__name__)
-            await asyncio.sleep(1)
+        except Exception:
+            logger.exception("arq met a fault of its own, starting it again")
+        await asyncio.sleep(1)
+
+
+async def _serve(settings: Settings, pool: asyncpg.Pool, client: Redis) -> None:
+    redis = await connected(settings.redis_url)
+    try:
+        running = worker(settings, redis, pool, client)
+        try:
+            await running.main()
+        finally:
+            await _stop(running)
+    finally:
+        with contextlib.suppress(RedisError, OSError):
+            await redis.aclose(close_connection_pool=True)
+
+
+async def _stop(running: Worker) -> None:
+    """Let the jobs under way end. arq itself would cancel them, unless it handled the signals, which are ours."""
+    running.allow_pick_jobs = False
+    if running.tasks:
+        await asyncio.wait(running.tasks.values(), timeout=STOP_SECONDS)
+    try:
+        # Without Redis arq would go on trying for as long as its retries allow.
+        async with asyncio.timeout(STOP_SECONDS):
+            await running.close()
+    except (RedisError, OSError) as error:
+        logger.warning("arq did not end in order", error=str(error) or type(error).__name__)

@@ -50,13 +50,15 @@ SELECT
 FROM user_sessions WHERE session_id = ANY($1::text[]);
 
 -- name: load_visits
--- the sessions of these visitors that lie near the batch
+-- the sessions of these visitors that lie near their actions of the batch, $2 to $3
 SELECT
     session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
     snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
     last_category_at, total_price, priced_at, completion_percentage, completed_at
-FROM user_sessions
-WHERE subject = ANY($1::text[]) AND subject NOT LIKE 'session:%' AND at <= $3 AND last_at >= $2;
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) AS k (visitor, first_at, newest_at)
+JOIN user_sessions ON subject = k.visitor COLLATE "C" AND at <= k.newest_at + $4::interval
+    AND last_at >= k.first_at - $4::interval
+WHERE subject NOT LIKE 'session:%';
 
 -- name: save_sessions
 -- the arrays come ordered by session_id
@@ -88,4 +90,4 @@ FROM (
     SELECT session_id FROM user_sessions WHERE ended_at IS NULL AND last_at < $1
     ORDER BY session_id LIMIT $2 FOR UPDATE SKIP LOCKED
 ) idle
-WHERE s.session_id = idle.session_id;
+WHERE s.session_id = idle.session_id RETURNING s.session_id, s.subject;

@@ -102,17 +102,19 @@ async def _import(
         return await importing.run(work, files, _show_import)
 
 
+def _print(line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
+
+
 def _show_import(total: importing.Total) -> None:
     for reject in total.first:
-        console.print(f"  line {reject.line}: {reject.code}: {reject.message}", markup=False)
+        _print(f"  line {reject.line}: {reject.code}: {reject.message}")
     if total.was_done:
-        console.print(
-            f"{total.name}: nothing new behind line {total.resumed_at:,}; --restart sends all again", markup=False
-        )
+        _print(f"{total.name}: nothing new behind line {total.resumed_at:,}; --restart sends all again")
     said = f"{total.name}: {total.accepted:,} accepted, {total.rejected:,} rejected"
     if total.resumed_at and not total.was_done:
         said += f" ({total.sent:,} sent now, from behind line {total.resumed_at:,})"
-    console.print(said + (f", see {total.rejects}" if total.rejected else ""), markup=False)
+    _print(said + (f", see {total.rejects}" if total.rejected else ""))
     if total.failure:
         sys.stderr.write(f"{total.failure}; the lines before it are in\n")
 

@@ -93,7 +93,7 @@ class Import:
             if mark is not None:
                 total.accepted, total.rejected, total.place = mark.accepted, mark.rejected, mark.place
                 total.resumed_at = mark.place.lines
-            with Bar(name, reader.size) as bar:
+            with Bar(Path(name).name, reader.size) as bar:
                 self.sender.say = bar.say
                 await self._windows(reader, rejects, total, bar)
             total.was_done = total.resumed_at > 0 and not total.sent

@@ -15,6 +15,7 @@ import msgspec
 
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 15.0
+SAY_SECONDS: Final = 10.0
 _AGAIN: Final = frozenset((408, 429, 500, 502, 503, 504))
 _TOO_MUCH: Final = 413
 
@@ -66,6 +67,7 @@ class Sender:
     patience: float = 300.0
     say: Callable[[str], None] = lambda _: None
     retries: int = 0
+    _said: tuple[str, float] = ("", 0.0)
 
     async def post(self, lines: Sequence[bytes]) -> Answer:
         """Send lines of NDJSON until they are answered. Raises Refused."""
@@ -83,8 +85,10 @@ class Sender:
                 problem = f"the API answered {status}"
             except aiohttp.InvalidURL:
                 raise Refused(f"{self.url!r} is no URL: it looks like http://127.0.0.1:8080") from None
+            except aiohttp.ClientConnectorError as error:
+                status, content, after, problem = 0, b"", None, f"cannot connect: {error.os_error.strerror or error}"
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                status, content, after, problem = 0, b"", None, str(error) or type(error).__name__
+                status, content, after, problem = 0, b"", None, str(error) or "no answer in time"
             if status == _TOO_MUCH:
                 return await self._halves(lines, content)
             if status and status not in _AGAIN:
@@ -93,9 +97,16 @@ class Sender:
                 raise Refused(f"{self.url}: {_told(content) or problem}; given up after {self.patience:.0f} s")
             self.retries += 1
             wait = max(_seconds(after), random.uniform(0.5, 1) * pause)
-            self.say(f"{_told(content) or problem}: trying again in {wait:.1f} s")
+            self._say(_told(content) or problem)
             await asyncio.sleep(wait)
             pause = min(LONGEST_PAUSE, pause * 2)
+
+    def _say(self, problem: str) -> None:
+        """A problem when it is new, and every few seconds while it lasts."""
+        now = time.monotonic()
+        if problem != self._said[0] or now - self._said[1] > SAY_SECONDS:
+            self._said = (problem, now)
+            self.say(f"{self.url}: {problem}; trying on with the same ids")
 
     async def _halves(self, lines: Sequence[bytes], content: bytes) -> Answer:
         """413: less at once; a single action that is too large for any request is rejected by itself."""

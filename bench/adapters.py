@@ -1,0 +1,197 @@
+"""Real data as actions: a web server's combined log, NDJSON of actions. What the API does not know is left out.
+
+The ids come from the place in the file: playing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from bench.traffic import DEVICES, Request, Stretch
+from jobs.lines import Reader, Unreadable
+
+BATCH: Final = 100
+NEEDS_PROGRESS: Final = ("course.enrolled", "lesson.completed")
+_encode: Final = msgspec.json.Encoder().encode
+_COMBINED: Final = re.compile(
+    r'(?P<address>\S+) \S+ \S+ \[(?P<at>[^\]]+)\] "(?P<request>(?:[^"\\]|\\.)*)" (?P<status>\d{3}) (?P<size>\d+|-) '
+    r'"(?P<referrer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)"\s*'
+)
+
+
+class NothingToPlay(Exception):
+    """This data cannot be played, or not yet; the message says why."""
+
+
+class Hit(NamedTuple):
+    """One line of a log, by time, then by place in the file."""
+
+    at: datetime
+    line: int
+    address: str
+    agent: str
+    method: str
+    path: str
+    status: int
+    size: int | None
+    referrer: str
+
+
+def read(path: Path, kinds: frozenset[str]) -> Stretch:
+    """The actions in a file or folder, for an API that knows these kinds. Raises NothingToPlay."""
+    if path.is_dir():
+        if (path / "courses.csv").exists():
+            raise _courses(kinds)
+        files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        if len(files) != 1:
+            raise NothingToPlay(f"{path} is no folder of known data: name one file, an access log or NDJSON of actions")
+        path = files[0]
+    try:
+        first = next(_lines(path), "")
+        if first.startswith("{"):
+            return _ndjson(path)
+        if _COMBINED.fullmatch(first):
+            return _access_log(path, kinds)
+    except (OSError, EOFError, zlib.error, Unreadable) as error:
+        raise NothingToPlay(f"{path} cannot be read: {error}") from None
+    raise NothingToPlay(f"{path} is neither an access log in the combined format nor NDJSON of actions")
+
+
+def _courses(kinds: frozenset[str]) -> NothingToPlay:
+    missing = [kind for kind in NEEDS_PROGRESS if kind not in kinds]
+    if missing:
+        return NothingToPlay(
+            f"course data needs the kinds {' and '.join(missing)}, which this Milepost does not have yet"
+        )
+    return NothingToPlay("there is no adapter for course data yet: nothing is played")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as raw:
+        is_gzip = raw.read(2) == b"\x1f\x8b"
+    with gzip.open(path, "rb") if is_gzip else path.open("rb") as file:
+        for line in file:
+            yield line.decode(errors="replace")
+
+
+def hits(lines: Iterable[str]) -> tuple[list[Hit], list[int]]:
+    """The hits of a combined log in the order of time, and the numbers of the malformed lines."""
+    found: list[Hit] = []
+    malformed: list[int] = []
+    for number, line in enumerate(lines, 1):
+        hit = _hit(number, line) if line.strip() else None
+        if hit is not None:
+            found.append(hit)
+        elif line.strip():
+            malformed.append(number)
+    return sorted(found), malformed
+
+
+def _hit(number: int, line: str) -> Hit | None:
+    match = _COMBINED.fullmatch(line)
+    if match is None:
+        return None
+    try:
+        at = datetime.strptime(match["at"], "%d/%b/%Y:%H:%M:%S %z").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    method, _, target = match["request"].partition(" ")
+    path = target.rpartition(" ")[0] or target
+    size = None if match["size"] == "-" else int(match["size"])
+    return Hit(
+        at, number, match["address"], match["agent"], method, path, int(match["status"]), size, match["referrer"]
+    )
+
+
+def visitor(hit: Hit) -> str:
+    """Who it was, as far as a log can tell: one id per address and user agent."""
+    return "web-" + hashlib.sha256(f"{hit.address} {hit.agent}".encode()).hexdigest()[:16]
+
+
+def _access_log(path: Path, kinds: frozenset[str]) -> Stretch:
+    found, malformed = hits(_lines(path))
+    if not found:
+        raise NothingToPlay(f"{path} holds no line in the combined format")
+    # A log that grows keeps its first line, and so its ids.
+    prefix = f"log-{hashlib.sha256(next(_lines(path)).encode()).hexdigest()[:12]}-"
+    actions = [(visitor(hit), action) for hit in found for action in _of_hit(hit, prefix, kinds)]
+    visitors = len({who for who, _ in actions})
+    remarks = [
+        f"{len(found):,} lines of {path.name}, {found[0].at:%d %b %Y} to {found[-1].at:%d %b %Y}, {visitors:,} visitors"
+    ]
+    if malformed:
+        shown = ", ".join(map(str, malformed[:5])) + (" …" if len(malformed) > 5 else "")
+        remarks.append(f"{len(malformed)} malformed line{'s' if len(malformed) > 1 else ''} left out: {shown}")
+    if "usage.recorded" not in kinds:
+        remarks.append("usage.recorded (API_CALL per address) left out: this Milepost has no such kind yet")
+    example = f"auto:anonymous:{visitor(found[0])}@{int(found[0].at.timestamp() * 1000)}"
+    return Stretch(f"the access log {path.name}", _spread(actions), example, remarks)
+
+
+def _of_hit(hit: Hit, prefix: str, kinds: frozenset[str]) -> Iterator[dict[str, Any]]:
+    head = {"at": hit.at.isoformat(), "anonymousId": visitor(hit)}
+    properties = {"method": hit.method[:32], "status": hit.status, "agent": hit.agent[:256]}
+    page: dict[str, Any] = {"path": hit.path[:2048], "properties": properties}
+    if hit.referrer not in ("-", ""):
+        page["referrer"] = hit.referrer[:2048]
+    yield head | {"id": f"{prefix}{hit.line}-page", "kind": "page.viewed", "data": page}
+    if hit.size is not None:
+        size = {"metricName": "response_bytes", "value": hit.size, "additionalData": {"status": hit.status}}
+        yield head | {"id": f"{prefix}{hit.line}-size", "kind": "metric.recorded", "data": size}
+    if "usage.recorded" in kinds:
+        usage = {"action": "API_CALL", "quantity": 1}
+        who = {"at": hit.at.isoformat(), "userId": f"address-{hit.address}"[:128]}
+        yield who | {"id": f"{prefix}{hit.line}-call", "kind": "usage.recorded", "data": usage}
+
+
+def _ndjson(path: Path) -> Stretch:
+    """Actions as they are, as `python -m jobs import` would send them."""
+    lanes: list[list[tuple[str, bytes]]] = [[] for _ in range(DEVICES)]
+    example = ""
+    with closing(Reader(str(path))) as reader:
+        while True:
+            window = reader.window(10_000)
+            for line in window.lines:
+                given = _head(line.body)
+                lanes[line.lane % DEVICES].append((given.id, line.body))
+                example = example or given.session_id or ""
+            if window.is_last:
+                break
+    remarks = [f"{sum(map(len, lanes)):,} actions of {path.name}", *([window.failure] if window.failure else [])]
+    return Stretch(f"the actions of {path.name}", [_batches(lane) for lane in lanes], example, remarks)
+
+
+class _Head(msgspec.Struct, rename="camel"):
+    id: str = ""
+    session_id: str | None = None
+
+
+def _head(body: bytes) -> _Head:
+    try:
+        return msgspec.json.decode(body, type=_Head)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _Head()
+
+
+def _spread(actions: Sequence[tuple[str, dict[str, Any]]]) -> list[list[Request]]:
+    """A visitor stays in one lane, and so in order."""
+    lanes: list[list[tuple[str, bytes]]] = [[] for _ in range(DEVICES)]
+    for who, action in actions:
+        lanes[crc32(who.encode()) % DEVICES].append((action["id"], _encode(action)))
+    return [_batches(lane) for lane in lanes]
+
+
+def _batches(lane: Sequence[tuple[str, bytes]]) -> list[Request]:
+    parts = [lane[start : start + BATCH] for start in range(0, len(lane), BATCH)]
+    return [Request([body for _, body in part], [action_id for action_id, _ in part]) for part in parts]

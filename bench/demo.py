@@ -1,4 +1,4 @@
-"""`python -m bench.demo`: play a stretch of traffic through the public HTTP API and show on one screen what came of it."""
+"""`python -m bench.demo`: play a stretch of traffic through the public HTTP API and show what came of it."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ TABLES = tuple(facts.table for family in FAMILIES for facts in family.facts)
 COUNT = (
     f"SELECT count(*) FROM ({' UNION '.join(f'SELECT id FROM {table} WHERE id = ANY($1::text[])' for table in TABLES)})"
 )
+REASONS = 8
 DEAD = "SELECT count(DISTINCT action_id) FROM dead_letters WHERE action_id = ANY($1::text[])"
 
 
@@ -127,8 +128,8 @@ def show(console: Console, stretch: Stretch, played: Played, applied: Applied | 
         )
     words = "each with its reason; the good ones beside it went in" if played.rejected else ""
     _line(console, "rejected", f"{played.rejected.total():,}", words)
-    for code, number in played.rejected.most_common():
-        console.print(Text.assemble(" " * 24, f"{number} × ", (code, "yellow"), f"  {played.reasons[code][:60]}"))
+    for (code, message), number in played.rejected.most_common(REASONS):
+        console.print(Text.assemble(f"{number:>23,}  ", (f"{code:<15}", "yellow"), f"  {message[:60]}"))
     if applied is not None:
         fresh = max(0, applied.after - applied.before)
         known = f", {applied.before:,} were there before this play" if applied.before else ""

@@ -37,8 +37,8 @@ class Played:
     accepted: int = 0
     again: int = 0
     ids: set[str] = field(default_factory=set)
-    rejected: Counter[str] = field(default_factory=Counter)
-    reasons: dict[str, str] = field(default_factory=dict)
+    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By code and message."""
     acknowledged: list[float] = field(default_factory=list)
     freshness: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -106,8 +106,7 @@ class Player:
         played.again += len(good) if request.again else 0
         played.ids.update(good)
         for no in answer.rejected:
-            played.rejected[no.code] += 1
-            played.reasons.setdefault(no.code, no.message)
+            played.rejected[no.code, no.message] += 1
         self._note(answer.position)
         if number % PROBE_EVERY == 0 and answer.position and await self._reached(example, answer.position):
             played.freshness.append(time.perf_counter() - acknowledged)

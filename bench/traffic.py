@@ -72,7 +72,7 @@ def simulated(sessions: int = SESSIONS, seed: int = 7, end: datetime | None = No
     for number, start in enumerate(starts):
         journey = Journey(rng, start, f"{prefix}{number:04d}", number)
         lanes[number % DEVICES] += _requests(rng, journey.actions())
-    example = f"{prefix}{sessions // 2:04d}"
+    example = f"{prefix}{sessions // 20 * 10:04d}"
     return Stretch(f"{sessions} simulated sessions of a configurator", lanes, example, pace=1500)
 
 

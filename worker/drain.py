@@ -54,7 +54,8 @@ class Drain:
         cursor = Cursor(partition, count=64)
         contended_since: float | None = None
         failures = 0
-        while True:
+        # asyncpg's rollback may fail while it is being cancelled, and its error then stands in the place of the cancel.
+        while not _cancelled():
             try:
                 done = await self._daily(cursor)
                 failures, self.failure = 0, None
@@ -156,6 +157,11 @@ class Drain:
             logger.warning("a batch was rolled back; trying again", **said)
         self.failure = reason
         await asyncio.sleep(_pause(failures))
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _pause(failures: int) -> float:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
 from collections import defaultdict
 from datetime import datetime, timedelta
@@ -14,8 +12,9 @@ from typing import Final
 import asyncpg
 from redis.asyncio import Redis
 
+from bench.chaos.command import command
 from bench.chaos.ledger import TABLES, Body, Ledger, subject
-from bench.chaos.system import PARTITIONS, ROOT, System, Violation
+from bench.chaos.system import PARTITIONS, System, Violation
 from db import keys, sql
 
 QUERIES: Final = sql.load((Path(__file__).parent / "sessions.sql").read_text())
@@ -130,17 +129,6 @@ async def _sessions(conn: asyncpg.Connection, began: datetime) -> list[str]:
 
 
 async def _rebuilt(system: System) -> list[str]:
-    """`python -m jobs rebuild --check` agrees, too, where this version has it."""
-    if not (ROOT / "jobs" / "rebuild.py").exists():
-        return []
-    env = {key: value for key, value in os.environ.items() if not key.startswith("MILEPOST_")}
-    env |= {"MILEPOST_DATABASE_URL": system.database_url, "MILEPOST_REDIS_URL": system.redis_url}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "jobs", "rebuild", "--check"),
-        cwd=ROOT,
-        env=env,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    return [f"jobs rebuild --check: {said.decode(errors='replace')[-600:]}"] if process.returncode else []
+    """`python -m jobs rebuild --check` agrees, too."""
+    code, said = await command(system, "jobs", "rebuild", "--check")
+    return [f"jobs rebuild --check: {said[-600:]}"] if code else []

@@ -111,7 +111,7 @@ class Producer:
         await self.attempt(request)
 
     async def attempt(self, request: Request) -> bool:
-        """One POST; whether it was acknowledged."""
+        """One POST; False when it has to be sent again."""
         self._turn += 1
         url = self.urls[self._turn % len(self.urls)]
         headers = self.headers | ({"Prefer": "wait=1"} if request.waits else {})
@@ -140,7 +140,7 @@ class Producer:
             self.ledger.problems.append(f"a good request was answered {status}: {str(answer)[:300]}")
         elif "Retry-After" not in response.headers:
             self.ledger.problems.append(f"503 without Retry-After: {str(answer)[:300]}")
-        return False
+        return status < 500
 
 
 def longest_gap(acks: list[float], begin: float, end: float) -> float:

@@ -57,9 +57,12 @@ async def run(plan: Plan, progress: Progress | None = None) -> dict[str, Any]:
         chaos = Chaos(system, random.Random(plan.seed))
         began = time.monotonic()
         async with Producer(system.urls, system.key, crowd, ledger, plan.rate) as producer, Watch(system) as watch:
-            await _faults(
-                chaos, plan, lambda: (progress or Progress()).tell(len(chaos.faults), chaos.kills, ledger.acknowledged)
-            )
+
+            def tell() -> None:
+                system.output.say(f"ANSWERS {dict(producer.answers)}")
+                (progress or Progress()).tell(len(chaos.faults), chaos.kills, ledger.acknowledged)
+
+            await _faults(chaos, plan, tell)
             calm = time.monotonic()
             await producer.finish(CALM)
             await system.answering(CALM)

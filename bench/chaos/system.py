@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -57,12 +57,19 @@ class System:
     """Postgres, Valkey, API and worker processes, supervised as `db.up` does it. Use it as `async with`."""
 
     def __init__(
-        self, *, apis: int = 2, workers: int = 2, env: Mapping[str, str] | None = None, folder: Path | None = None
+        self,
+        *,
+        apis: int = 2,
+        workers: int = 2,
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        prepare: Callable[[State], None] | None = None,
     ) -> None:
         """`env` adds settings of the processes; `folder` (made if missing) is kept, else a temporary one is removed
-        when all went well."""
+        when all went well; `prepare` is called when the servers' folders are there, and before they are started."""
         self.names = [f"api-{n + 1}" for n in range(apis)] + [f"worker-{n + 1}" for n in range(workers)]
         self.extra = dict(env or {})
+        self.prepare = prepare
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="milepost-chaos-"))
         self.folder.mkdir(exist_ok=True)
@@ -94,6 +101,8 @@ class System:
         self.state = State(self.folder / "state")
         self.output = Journal(self.state.path / "log" / "supervisor.log")
         valkey, postgres = valkey_server.server(self.state), postgres_server.server(self.state)
+        if self.prepare is not None:
+            self.prepare(self.state)
         self.redis_url, self.database_url = valkey.url, postgres.url
         servers = {server.name: supervise.from_server(server) for server in (valkey, postgres)}
         for name, program in servers.items():

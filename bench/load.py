@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, islice
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -68,7 +68,11 @@ class _Connection(asyncio.Protocol):
     def _send(self) -> None:
         # With a rate, latency counts from when the request was due: a slow server cannot hide its queue.
         self.started = min(self.due, time.perf_counter()) if self.interval else time.perf_counter()
-        self.transport.write(next(self.requests))
+        following = next(self.requests, None)
+        if following is None:
+            self.transport.close()
+        else:
+            self.transport.write(following)
 
     def data_received(self, data: bytes) -> None:
         self.buffer = data if not self.buffer else self.buffer + data
@@ -100,13 +104,14 @@ async def drive(
     connections: int = 64,
     seconds: float = 3.0,
     rate: float = 0.0,
+    count: int = 0,
     seen: Callable[[bytes, float], None] | None = None,
 ) -> Result:
-    """Send `requests` round and round for `seconds`; as fast as answers come, or at `rate` a second in all."""
+    """Send `requests` round and round for `seconds`, or `count` of them; as fast as answers come, or at `rate` a second."""
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     result = Result(seconds)
-    source = cycle(requests)
+    source = islice(cycle(requests), count or None)
     begun = time.perf_counter()
     interval = connections / rate if rate else 0.0
     made: list[_Connection] = []

@@ -11,17 +11,22 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
+from redis.asyncio import Redis
 
-from db import connect, migrate, service_keys
+from db import connect, keys, migrate, service_keys
 from db.embedded import Urls
 from worker import batch
 
 JWT_SECRET = "a secret of the bench, never of anything else"  # noqa: S105
+
+
+Fill = Callable[..., Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +102,41 @@ async def applied(conn: asyncpg.Connection, table: str, rows: int, seconds: floa
             raise TimeoutError(f"{table} does not reach {rows} rows")
         await asyncio.sleep(0.02)
     return time.perf_counter()
+
+
+async def draining(stage: Stage, seconds: float = 20.0) -> None:
+    """Until a worker has said that it lives."""
+    client = Redis.from_url(stage.urls.redis_url)
+    await client.delete(keys.WORKERS)
+    deadline = time.monotonic() + seconds
+    while not await client.exists(keys.WORKERS):
+        if time.monotonic() > deadline:
+            raise TimeoutError("no worker came up")
+        await asyncio.sleep(0.05)
+    await client.aclose()
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory(pid: int) -> int:
+    """The most bytes of memory that a process has held."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+async def drain_memory(stage: Stage, waiting: int, fill: Fill) -> int:
+    """The most memory of a worker process that finds `waiting` actions and drains them."""
+    conn = await connect.postgres(stage.urls.database_url)
+    client = Redis.from_url(stage.urls.redis_url)
+    before = await conn.fetchval("SELECT count(*) FROM interaction_events")
+    await fill(stage, client, waiting, 1000)
+    with process(stage, "-m", "worker") as running:
+        await applied(conn, "interaction_events", before + waiting, seconds=300)
+        peak = peak_memory(running.pid)
+    await conn.close()
+    await client.aclose()
+    return peak

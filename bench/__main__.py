@@ -1,0 +1,104 @@
+"""`make bench`: every row of docs/performance.md, as ratios measured in one run on this machine.
+
+SCALE=10000000 make bench fills the tables with that many rows for the rows about size (default 1,000,000).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from bench import rows, stage
+from bench.peers import run as peers
+from bench.rows import Row
+from db import embedded
+from db.embedded import Urls
+
+EXAMPLES = """examples:
+  python -m bench                        everything, about 10 minutes with the peers
+  python -m bench --only single drain    some rows
+  SCALE=10000000 python -m bench --only scale
+  python -m bench --json figures.json    the figures for docs/performance.md"""
+ALL = ("single", "batch", "drain", "freshness", "read", "scale", "peers")
+
+
+async def measure(urls: Urls, only: list[str], scale: int, console: Console) -> list[Row]:
+    """The chosen rows, in order."""
+    st = await stage.prepare(urls)
+    found: list[Row] = []
+    steps: dict[str, Any] = {
+        "single": lambda: rows.single(st),
+        "batch": lambda: rows.batch(st),
+        "drain": lambda: rows.drained(st),
+        "freshness": lambda: rows.freshness(st),
+        "read": lambda: rows.cached_read(st),
+        "scale": lambda: rows.scale(st, scale),
+        "peers": lambda: _peers(st, console),
+    }
+    with console.status("measuring …") as status:
+        for name in only:
+            status.update(f"measuring {name} …")
+            result = await steps[name]()
+            for row in result if isinstance(result, tuple) else (result,):
+                console.print(f"  {row.what}: {row.ours}" + (f" against {row.theirs}" if row.theirs else ""))
+                found.append(row)
+    return found
+
+
+async def _peers(st: stage.Stage, console: Console) -> Row:
+    """Install the peers (once), run them, and compare with the best that ran."""
+    results = await peers.measure(st.urls.database_url, f"{st.urls.redis_url.rsplit('/', 1)[0]}/1", peers.default_envs())
+    console.print(peers.table(results))
+    ran = [result for result in results if result.error is None and result.rate]
+    if not ran:
+        raise RuntimeError("no peer ran: " + "; ".join(f"{result.peer}: {result.error}" for result in results))
+    best = max(ran, key=lambda result: result.rate or 0)
+    row = await rows.end_to_end(st, best.rate or 0, best.peer)
+    row.detail["peers"] = {result.peer: result.rate or result.error for result in results}
+    return row
+
+
+def shown(found: list[Row]) -> Table:
+    """The table of the figures."""
+    table = Table(title=f"Milepost on {machine()}", title_justify="left")
+    for column in ("what", "ours", "against", "theirs", "ratio", "goal", ""):
+        table.add_column(column, overflow="fold")
+    for row in found:
+        mark = "reached" if row.reached else "missed"
+        table.add_row(row.what, row.ours, row.against, row.theirs, row.result, row.goal, mark)
+    return table
+
+
+def machine() -> str:
+    """Cores, Python, kernel: what the figures depend on."""
+    return f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+
+
+def main() -> None:
+    """Measure, show, and keep the figures where asked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=ALL, default=list(ALL), help="rows to measure")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    arguments = parser.parse_args()
+    console = Console()
+    with embedded.temporary() as urls, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        scale = int(os.environ.get("SCALE") or 1_000_000)
+        found = runner.run(measure(urls, arguments.only, scale, console))
+    console.print(shown(found))
+    if arguments.json:
+        arguments.json.write_bytes(msgspec.json.encode({"machine": machine(), "rows": found}))
+
+
+if __name__ == "__main__":
+    main()

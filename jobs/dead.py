@@ -134,7 +134,7 @@ async def discard(conn: asyncpg.Connection, chunks: AsyncIterator[list[UUID]]) -
 def as_json(row: asyncpg.Record) -> str:
     """A letter and its action as JSON; what is not text or not JSON in it stays readable as escapes."""
     action = decode(row["body"])
-    shown: dict[str, Any] = {name: row[name] for name in row if name != "body"}
+    shown: dict[str, Any] = {name: value for name, value in row.items() if name != "body"}
     if action is None:
         shown["bytes"] = row["body"].hex()
     else:

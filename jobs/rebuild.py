@@ -24,7 +24,9 @@ from jobs.family import Difference, StateTable
 
 QUERIES: Final = sql.read("rebuild")
 CHUNK: Final = 500
-LOCK_TRIES: Final = 6
+LOCK_SECONDS = 5.0
+LOCK_TRIES = 6
+"""A worker's batch takes fractions of a second; in between, others come to their turn who want the row, too."""
 AGAIN_SECONDS: Final = 1.0
 """A reader or a worker that still held the old state may fill the cache behind the first drop: it is dropped twice."""
 
@@ -129,14 +131,12 @@ class Rebuild:
         for _ in range(LOCK_TRIES):
             try:
                 async with self.conn.transaction():
-                    await self.conn.execute("SET LOCAL lock_timeout = '5s'")
+                    await self.conn.execute(QUERIES["limit_wait"], f"{LOCK_SECONDS * 1000:.0f}ms")
                     await self.conn.execute(QUERIES["wait_for_partition"], partition)
                 return
             except asyncpg.LockNotAvailableError:
                 continue
-        raise Busy(
-            f"partition {partition} was locked for {5 * LOCK_TRIES} s: `python -m jobs status` shows who is stuck"
-        )
+        raise Busy(f"partition {partition} was locked for {LOCK_SECONDS * LOCK_TRIES:g} s: see `python -m jobs status`")
 
     async def _drop(self, models: list[str]) -> None:
         await self.client.delete(*models)

@@ -93,18 +93,18 @@ async def read(settings: Settings) -> Status:
     """Ask both; what does not answer becomes a problem."""
     status = Status(datetime.now(UTC), "ok", "ok")
     held: dict[int, Partition] = {}
-    status.postgres = await _tried("Postgres", _from_postgres(settings, status, held), status)
-    status.redis = await _tried("Redis", _from_redis(settings, status, held), status)
+    status.postgres = await _tried("Postgres", settings.database_url, _from_postgres(settings, status, held), status)
+    status.redis = await _tried("Redis", settings.log_url, _from_redis(settings, status, held), status)
     status.partitions = [held[number] for number in sorted(held)]
     _judge(status, settings)
     return status
 
 
-async def _tried(name: str, asking: Awaitable[None], status: Status) -> str:
+async def _tried(name: str, url: str, asking: Awaitable[None], status: Status) -> str:
     try:
         await asking
     except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, ValueError) as error:
-        status.problems.append(f"{name}: {command.explain(error)}")
+        status.problems.append(f"{name} at {command.place(url)}: {command.explain(error)}")
         return "away"
     return "ok"
 

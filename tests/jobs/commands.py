@@ -95,7 +95,7 @@ async def door(service: Service, whim: Whim) -> AsyncIterator[str]:
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Poll with a deadline."""
     async with asyncio.timeout(PATIENCE):
-        while not await holds():
+        while not await holds():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 

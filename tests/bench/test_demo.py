@@ -1,0 +1,98 @@
+"""The demo as a person sees it, small."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.traffic import SPAN, simulated
+from db.settings import Settings
+from jobs.action import Draft, Rejected, Sender, accept
+from jobs.families import KINDS
+from tests.api.service import Service, running
+from tests.bench.test_adapters import TEXT, actions
+from tests.jobs.commands import Operator
+
+END = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def pipe(settings: Settings) -> AsyncIterator[Service]:
+    """Whatever the demo posts is applied."""
+    async with running(settings, draining=True) as service:
+        yield service
+
+
+@pytest.fixture
+def operator(pipe: Service, tmp_path: Path) -> Operator:
+    """Starts the demo."""
+    return Operator(pipe, tmp_path / "state")
+
+
+def test_the_same_seed_gives_the_same_traffic() -> None:
+    assert simulated(20, end=END, run="a") == simulated(20, end=END, run="a")
+    assert simulated(20, end=END, run="a") != simulated(20, 8, END, "a")
+
+
+def test_it_looks_like_a_configurator() -> None:
+    stretch = simulated(200, end=END, run="a")
+    sent = actions(stretch)
+    kinds = {str(action["kind"]) for action in sent}
+    assert kinds >= set(KINDS)
+    good, codes = 0, set[str]()
+    sender = Sender("test", "service", frozenset({"ingest"}))
+    for action in sent:
+        try:
+            accept(msgspec.json.decode(json.dumps(action), type=Draft), KINDS, sender, END)
+            good += 1
+        except Rejected as error:
+            codes.add(error.code)
+    assert {"unknown_kind", "invalid_data"} <= codes
+    assert good > 0.99 * len(sent)
+    times = [datetime.fromisoformat(str(one["at"])) for one in sent if "+" in str(one["at"])]
+    assert END - SPAN <= min(times) < END - timedelta(hours=12)
+    assert max(times) <= END
+    ordered = sum('"order_attempt"' in line.decode() for lane in stretch.lanes for one in lane for line in one.lines)
+    assert 40 < ordered < 120
+    assert any(request.again for lane in stretch.lanes for request in lane)
+
+
+async def test_one_screen(pipe: Service, operator: Operator) -> None:
+    ran = await operator.run("--sessions", "20", module="bench.demo")
+    assert ran.code == 0, ran
+    applied = await pipe.sql.fetchval(
+        "SELECT (SELECT count(*) FROM interaction_events) + (SELECT count(*) FROM configuration_snapshots)"
+        " + (SELECT count(*) FROM performance_metrics) + (SELECT count(*) FROM tracked_events)"
+    )
+    assert f"accepted = applied: yes  {applied:,} different actions accepted, {applied:,} applied" in ran.out
+    for words in ("sent twice", "rejected", "acknowledged", "freshness", "look next", "/docs", "-m jobs status"):
+        assert words in ran.out
+    assert "\x1b" not in ran.out
+    session = ran.out.partition("/v1/sessions/")[2].split()[0]
+    assert (await pipe.get(f"/v1/sessions/{session}")).status == 200
+
+
+async def test_a_log_played_twice_changes_nothing(pipe: Service, operator: Operator, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    path.write_text(TEXT)
+    for new in (5, 0):
+        ran = await operator.run("--data", str(path), module="bench.demo")
+        assert ran.code == 0
+        assert "accepted = applied: yes  5 different actions accepted, 5 applied" in ran.out
+        assert "2 malformed lines left out: 3, 5" in ran.out
+        assert ("5 were there before this play" in ran.out) == (new == 0)
+    assert await pipe.sql.fetchval("SELECT count(*) FROM user_sessions") == 2
+
+
+async def test_what_the_demo_cannot_do_is_one_line(operator: Operator, tmp_path: Path) -> None:
+    (tmp_path / "courses.csv").touch()
+    ran = await operator.run("--data", str(tmp_path), module="bench.demo")
+    assert (ran.code, ran.err) == (0, "")
+    assert "does not have yet" in ran.out
+    ran = await operator.run("--url", "http://127.0.0.1:1", module="bench.demo")
+    assert (ran.code, ran.err.count("\n")) == (1, 1)

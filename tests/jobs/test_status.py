@@ -1,0 +1,96 @@
+"""The pipe on one screen: well, unwell, and half away."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from db import keys, stream
+from db.settings import Settings
+from tests.api.service import Service, running
+from tests.jobs.commands import Operator
+
+
+async def beat(pipe: Service, age: float = 0.0, failure: str | None = None, name: str = "host:1") -> None:
+    """A worker's heartbeat."""
+    now = time.time() - age
+    value = {"at": now, "started": now - 10, "applied": 500, "failure": failure}
+    await pipe.redis.hset(keys.WORKERS, name, json.dumps(value))  # type: ignore[misc]
+
+
+async def test_a_pipe_that_is_well(pipe: Service, operator: Operator) -> None:
+    await beat(pipe)
+    run = {"at": time.time() - 90, "seconds": 0.5, "result": "3 ended", "failed": False}
+    await pipe.redis.hset(keys.SCHEDULES, "end_idle_sessions", json.dumps(run))  # type: ignore[misc]
+    answer = await pipe.send({"kind": "page.viewed", "sessionId": "s1"})
+    await pipe.settle(answer)
+    ran = await operator.run("status")
+    assert ran.code == 0
+    assert "the pipe is well" in ran.out
+    assert "1 min ago  0.50 s  3 ended" in ran.out
+    ran = await operator.run("status", "--json")
+    found = json.loads(ran.out)
+    worker = {"name": "host:1", "alive": True, "applied": 500, "rate": 50.0, "failure": None}
+    assert any(worker.items() <= one.items() for one in found["workers"])
+    assert [one["id"] for one in found["partitions"]] == [0, 1, 2, 3]
+    applied = [one for one in found["partitions"] if one["position"] != "0-0"]
+    assert answer.body["position"] == f"{applied[0]['id']}.{applied[0]['position']}"
+    assert {"user_sessions", "tracked_events"} <= {one["name"] for one in found["tables"]}
+    assert found["problems"] == found["warnings"] == []
+
+
+async def test_what_is_wrong_makes_the_exit_code(settings: Settings, tmp_path: Path) -> None:
+    async with running(settings) as pipe:
+        await _unwell(pipe, Operator(pipe, tmp_path / "state"))
+
+
+async def _unwell(pipe: Service, operator: Operator) -> None:
+    nobody = await operator.run("status")
+    assert nobody.code == 1
+    assert "problem  no worker is alive" in nobody.out
+    await beat(pipe, age=20)
+    await beat(pipe, failure="DeadlockDetectedError", name="host:2")
+    ran = await operator.run("status")
+    assert ran.code == 1
+    assert "problem  worker host:2 fails: DeadlockDetectedError" in ran.out
+    assert "warning  worker host:1 is gone, since 2" in ran.out
+
+
+async def test_lag_is_a_problem_and_a_dead_letter_a_warning(pipe: Service, operator: Operator) -> None:
+    await beat(pipe)
+    await pipe.sql.execute(
+        "INSERT INTO dead_letters (partition, position, action_id, kind, subject, code, message, body) "
+        "VALUES (0, '1-0', 'a', 'k', 's', 'poison', 'm', '')"
+    )
+    ran = await operator.run("status")
+    assert ran.code == 0
+    assert "warning  1 dead letter: python -m jobs dead list" in ran.out
+    async with pipe.sql.acquire() as conn, conn.transaction():
+        await conn.execute("SELECT FROM partitions FOR UPDATE")  # as a stuck worker
+        old = f"{int(time.time() - 300) * 1000}-0"
+        await pipe.redis.xadd(keys.actions(2), {"b": stream.pack([])}, id=old)
+        ran = await operator.run("status")
+    assert ran.code == 1
+    assert "problem  partition 2 lags 3" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("name", "url"), [("REDIS", "redis://127.0.0.1:1"), ("DATABASE", "postgresql://127.0.0.1:1/x")]
+)
+async def test_a_server_that_is_away(pipe: Service, operator: Operator, name: str, url: str) -> None:
+    await beat(pipe)
+    operator.env[f"MILEPOST_{name}_URL"] = url
+    ran = await operator.run("status")
+    assert ran.code == 1
+    assert "away" in ran.out
+    assert "tables" in ran.out if name == "REDIS" else "host:1" in ran.out
+    assert " at 127.0.0.1:1" in ran.out
+
+
+async def test_without_servers_it_says_what_to_do(operator: Operator) -> None:
+    ran = await operator.run("status", MILEPOST_REDIS_URL="")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "make up" in ran.err

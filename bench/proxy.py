@@ -29,6 +29,7 @@ class Proxy:
         self.port = 0
         self.delay = 0.0
         self.mute = False
+        self.found_dead = FOUND_DEAD
         self.lines: set[_Line] = set()
         self._server: asyncio.Server | None = None
 
@@ -100,7 +101,7 @@ class _Line:
             self.dead = True
             for end in (self.near, self.far):
                 end.pause()
-            asyncio.get_running_loop().call_later(FOUND_DEAD, self.reset)
+            asyncio.get_running_loop().call_later(self.proxy.found_dead, self.reset)
 
     def reset(self) -> None:
         """Both ends get a RST."""

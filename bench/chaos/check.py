@@ -15,7 +15,9 @@ from redis.asyncio import Redis
 from bench.chaos.command import command
 from bench.chaos.ledger import TABLES, Body, Ledger, subject
 from bench.chaos.system import PARTITIONS, System, Violation
-from db import keys, sql
+from db import keys, sql, stream
+from jobs.session import COLUMNS, Session
+from jobs.tracking import encode
 
 QUERIES: Final = sql.load((Path(__file__).parent / "sessions.sql").read_text())
 SHOWN: Final = 10
@@ -53,12 +55,13 @@ async def account(
         rows = await conn.fetch(QUERIES["facts"])
         problems += _compare(rows, ledger, lost)
         problems += await _sessions(conn, began)
+        problems += await _models(system, conn)
         buried = await conn.fetch("SELECT code, action_id, message FROM dead_letters")
         if len(buried) != dead:
             problems.append(f"{len(buried)} dead letters, not {dead}: {[tuple(row) for row in buried[:SHOWN]]}")
     finally:
         await conn.close()
-    problems += await _rebuilt(system)
+    problems += await _rebuilt(system) + _ended_by_themselves(system)
     if problems:
         ledger.write(system.folder / "ledger.json")
         shown = "\n".join(problems[:30])
@@ -132,3 +135,30 @@ async def _rebuilt(system: System) -> list[str]:
     """`python -m jobs rebuild --check` agrees, too."""
     code, said = await command(system, "jobs", "rebuild", "--check")
     return [f"jobs rebuild --check: {said[-600:]}"] if code else []
+
+
+async def _models(system: System, conn: asyncpg.Connection) -> list[str]:
+    """What Redis keeps for reads is what Postgres says, and as far."""
+    rows = await conn.fetch(f"SELECT {', '.join(COLUMNS)} FROM user_sessions")
+    positions = await conn.fetch("SELECT id, position_ms, position_seq FROM partitions ORDER BY id")
+    async with system.redis() as redis:
+        names = [keys.model(stream.partition_of(row["subject"], PARTITIONS), f"session:{row[0]}") for row in rows]
+        held = await redis.mget(names) if names else []
+        applied = await stream.applied(redis, range(PARTITIONS))
+    stale = [row[0] for row, body in zip(rows, held, strict=True) if body and body != encode(Session(*row))]
+    behind = [
+        f"p{row[0]}: Redis {held}, Postgres {row[1]}-{row[2]}"
+        for row, held in zip(positions, applied, strict=True)
+        if stream.START < held != (row[1], row[2])
+    ]
+    return _listed("stale read models", stale) + _listed("applied positions differ", behind)
+
+
+def _ended_by_themselves(system: System) -> list[str]:
+    """Nothing but a signal ends an API or a worker."""
+    lines = system.log("supervisor").splitlines()
+    return [
+        f"{line}: see its log"
+        for line in lines
+        if " ended (exit code " in line and "(exit code 0)" not in line and ("api" in line or "worker" in line)
+    ]

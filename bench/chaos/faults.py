@@ -33,6 +33,8 @@ class Chaos:
 
     system: System
     random: random.Random
+    cut: float = 5.0
+    """Longest cut of a line, in seconds."""
     faults: list[Fault] = field(default_factory=list)
     frozen: set[str] = field(default_factory=set)
 
@@ -60,7 +62,7 @@ class Chaos:
 
     async def freeze(self, seconds: float) -> None:
         """SIGSTOP a worker while it holds a partition, for long; then let it wake up."""
-        awake = [name for name in self._named("worker") if name not in self.frozen]
+        awake = [name for name in self.named("worker") if name not in self.frozen]
         if len(awake) < 2:
             return
         name = self.random.choice(awake)
@@ -103,16 +105,17 @@ class Chaos:
             await conn.close()
         return found
 
-    def _named(self, role: str) -> list[str]:
+    def named(self, role: str) -> list[str]:
+        """The programs of a role."""
         return [name for name in self.system.names if name.startswith(role)]
 
 
 async def _kill_api(chaos: Chaos) -> None:
-    chaos.kill(chaos.random.choice(chaos._named("api")))  # noqa: SLF001
+    chaos.kill(chaos.random.choice(chaos.named("api")))
 
 
 async def _kill_worker(chaos: Chaos) -> None:
-    chaos.kill(chaos.random.choice(chaos._named("worker")))  # noqa: SLF001
+    chaos.kill(chaos.random.choice(chaos.named("worker")))
 
 
 async def _kill_valkey(chaos: Chaos) -> None:
@@ -131,7 +134,7 @@ async def _kill_backend(chaos: Chaos) -> None:
 
 async def _cut(chaos: Chaos) -> None:
     link, how = chaos.random.choice(LINKS), chaos.random.choice(CUTS)
-    seconds = chaos.random.uniform(0.5, 5)
+    seconds = chaos.random.uniform(0.5, chaos.cut)
     fault = chaos.note(f"cut {link} {how}", f"{seconds:.1f} s")
     await chaos.system.proxies[link].cut(how, seconds)
     fault.ended = time.monotonic()

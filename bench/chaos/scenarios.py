@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from bench.chaos import postgres_faults, redis_faults, start_faults, worker_faults
 from bench.chaos.stage import Figures
 
-Scenario = Callable[[bool], Awaitable[Figures]]
+Scenario = Callable[[bool], Coroutine[Any, Any, Figures]]
 """Its parameter asks for the short version."""
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {

@@ -8,7 +8,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,29 +38,27 @@ class Plan:
     freezes: int = 2
     pause: tuple[float, float] = (0.5, 3.5)
     rate: float = 60.0
+    cut: float = 5.0
+    """Longest cut of a line, in seconds."""
     folder: Path | None = None
     """Where data and logs go, and stay."""
 
 
-@dataclass
-class Progress:
-    """What is told while it runs: faults so far, kills so far, acknowledged actions so far."""
-
-    tell: Callable[[int, int, int], None] = lambda *_: None
-    figures: dict[str, Any] = field(default_factory=dict)
+Tell = Callable[[int, int, int], None]
+"""Told while it runs: faults, kills, acknowledged actions, so far."""
 
 
-async def run(plan: Plan, progress: Progress | None = None) -> dict[str, Any]:
+async def run(plan: Plan, told: Tell = lambda *_: None) -> dict[str, Any]:
     """The figures of one run. Violation when a guarantee was broken."""
     async with System(folder=plan.folder) as system:
         crowd, ledger = Crowd(plan.seed), Ledger()
-        chaos = Chaos(system, random.Random(plan.seed))
+        chaos = Chaos(system, random.Random(plan.seed), plan.cut)
         began = time.monotonic()
         async with Producer(system.urls, system.key, crowd, ledger, plan.rate) as producer, Watch(system) as watch:
 
             def tell() -> None:
                 system.output.say(f"ANSWERS {dict(producer.answers)}")
-                (progress or Progress()).tell(len(chaos.faults), chaos.kills, ledger.acknowledged)
+                told(len(chaos.faults), chaos.kills, ledger.acknowledged)
 
             await _faults(chaos, plan, tell)
             calm = time.monotonic()

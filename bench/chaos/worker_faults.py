@@ -115,9 +115,7 @@ async def stop_under_load(short: bool) -> Figures:
         names = s.system.names if short else s.system.names * 3
         for name in names:
             await asyncio.sleep(0.5)
-            deaths = s.system.keepers[name].deaths
-            demand(s.system.send(name, signal.SIGTERM), f"{name} is not there")
-            await until(lambda name=name, deaths=deaths: _died(s, name, deaths), f"{name} ends after SIGTERM")  # type: ignore[misc]
+            await _stop(s, name)
         await s.producer.finish()
         await s.system.answering()
         figures = await s.settled()
@@ -127,8 +125,18 @@ async def stop_under_load(short: bool) -> Figures:
         return figures | {"stopped": len(names), "answers": dict(s.producer.answers)}
 
 
-async def _died(s: Stage, name: str, deaths: int) -> bool:
-    return s.system.keepers[name].deaths > deaths
+async def _stop(s: Stage, name: str) -> None:
+    keeper = s.system.keepers[name]
+    deaths = keeper.deaths
+
+    async def sent() -> bool:
+        return s.system.send(name, signal.SIGTERM)
+
+    async def ended() -> bool:
+        return keeper.deaths > deaths
+
+    await until(sent, f"{name} runs")
+    await until(ended, f"{name} ends after SIGTERM")
 
 
 async def half_open(short: bool) -> Figures:
@@ -136,7 +144,9 @@ async def half_open(short: bool) -> Figures:
     async with stage(workers=2, rate=60) as s, Watch(s.system) as watch:
         await asyncio.sleep(1)
         began = time.monotonic()
-        await s.system.proxies["worker-postgres"].cut("silent", 1.0)
+        line = s.system.proxies["worker-postgres"]
+        line.found_dead = 90.0  # only the product's own time-outs may help
+        await line.cut("silent", 1.0)
         await until(lambda: _all_moved(watch, began), "every partition moves again", 60)
         await s.producer.finish()
         figures = await s.settled(seconds=90)
@@ -147,9 +157,4 @@ async def half_open(short: bool) -> Figures:
 
 
 async def _all_moved(watch: Watch, since: float) -> bool:
-    return len(watch.takeovers(since)) == stream_count(watch)
-
-
-def stream_count(watch: Watch) -> int:
-    """Partitions that ever moved."""
-    return len(watch.moved)
+    return len(watch.takeovers(since)) == len(watch.moved)

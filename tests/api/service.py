@@ -21,7 +21,7 @@ from api import app, waiting
 from api.state import STATE, State
 from db import connect, partitions, service_keys
 from db.settings import Settings
-from worker import drain
+from worker import drain, process
 from worker.drain import Drain
 
 FACTS = ("interaction_events", "configuration_snapshots", "performance_metrics", "tracked_events")
@@ -128,7 +128,10 @@ async def _drain(settings: Settings) -> asyncio.Task[None]:
         client = connect.redis(settings.log_url, server=server)
         pool = await drain.pool(settings)
         try:
-            await Drain(settings, pool, client, server).run()
+            draining = Drain(settings, pool, client, server)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(draining.run())
+                tasks.create_task(process._beat(client, draining))
         finally:
             pool.terminate()
             await client.aclose()

@@ -191,7 +191,7 @@ async def test_lines_are_judged_one_by_one(service: Service) -> None:
         b'{"kind":"session.ended","id":"2","sessionId":"' + session.encode() + b'"}\r',
         b'{"data":' + b"[" * 100_000,
         b'{"id":"nan","kind":"session.ended","data":{"a":NaN}}',
-        b'{"id":"raw","data":{"a":"\xff"}}',
+        b'{"id":"raw","kind":"event.tracked","sessionId":"s","data":{"event":"\xff"}}',
         good(session, "3"),
     ]
     answer = await service.send(b"\n".join(lines), Content_Type="application/x-ndjson")

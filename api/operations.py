@@ -1,0 +1,160 @@
+"""The routes as the OpenAPI document tells them: one entry each. A test compares them with those of api/app.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+WHO: Final = ("unauthorized", "invalid_key", "invalid_token", "token_expired", "missing_scope", "keys_unavailable")
+BODY: Final = ("malformed", "malformed_json", "body_timeout", "too_large", "unsupported_media_type", "invalid_body")
+ACTION: Final = (
+    *("invalid_action", "unknown_kind", "invalid_data", "invalid_id", "missing_subject", "bad_text", "not_finite"),
+    *("too_deep", "too_many_keys", "forbidden_subject", "forbidden_kind"),
+)
+LOG: Final = ("rate_limited", "log_unavailable", "backlog_full")
+TAKES: Final = (*WHO, *BODY, *ACTION, *LOG)
+
+BY_HEADER: Final = ("bearer", "basic")
+BY_ANY: Final = (*BY_HEADER, "browserKey")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One route: `answers` maps a status to (what it means, media type, component or schema)."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answers: Mapping[int, tuple[str, str, str | Json]]
+    description: str = ""
+    codes: tuple[str, ...] = ()
+    security: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    bodies: tuple[str, ...] = ()
+    """Components that the JSON body may be."""
+    lines: bool = False
+    """NDJSON, too."""
+    headers: tuple[str, ...] = ()
+    """Headers that a successful answer may carry."""
+    examples: Mapping[str, Any] | None = None
+
+
+JSON: Final = "application/json"
+_TAKEN: Final = {
+    202: ("Durable; it will be applied.", JSON, "Answer"),
+    200: ("Applied within the seconds of `Prefer: wait`; `results` has the outcomes.", JSON, "Answer"),
+}
+_OBJECT: Final[Json] = {"type": "object"}
+_STATUS: Final[Json] = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+_READY: Final[Json] = {
+    "type": "object",
+    "required": ["status", "checks"],
+    "properties": {
+        "status": {"enum": ["ready", "not ready"]},
+        "checks": {"type": "object", "additionalProperties": {"type": "boolean"}},
+    },
+}
+_CLICK: Final[Json] = {"eventType": "click", "category": "frame", "elementId": "frame-oak", "timeSpent": 1840}
+_BEACON: Final = "`navigator.sendBeacon` may send it as `text/plain`, with the key in the address."
+
+OPERATIONS: Final = (
+    Operation(
+        *("POST", "/v1/actions", "sendActions", "Send actions: one, a batch, or NDJSON"),
+        _TAKEN,
+        "Good actions go in although others of the request are refused; each refused one is named by its index and id. "
+        "Send the same again, with the same ids, after a time-out, a 429 or a 503: what is in already counts once. "
+        "1,000 actions and 20 MiB (unpacked) are the limits of one request. " + _BEACON,
+        codes=(*TAKES, "empty_batch", "too_many_actions"),
+        security=BY_ANY,
+        parameters=("Prefer", "ContentEncoding"),
+        bodies=("Action", "Batch"),
+        lines=True,
+        headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+        examples={
+            "one": {"kind": "interaction.recorded", "sessionId": "s-1", "data": _CLICK},
+            "batch": {
+                "actions": [
+                    {"id": "a-1", "kind": "page.viewed", "sessionId": "s-1", "data": {"path": "/frames"}},
+                    {"id": "a-2", "kind": "interaction.recorded", "sessionId": "s-1", "data": _CLICK},
+                ]
+            },
+        },
+    ),
+    Operation(
+        *("GET", "/v1/kinds", "listKinds", "The kinds of actions"),
+        {200: ("Each with its family, who may send it, and the JSON Schema of its data.", JSON, "Kinds")},
+    ),
+    Operation(
+        *("GET", "/v1/sessions/{sessionId}", "readSession", "One session as it stands"),
+        {200: ("The session.", JSON, "Session")},
+        "A user token reads its own sessions; of any other it learns nothing, not even whether it exists.",
+        codes=(*WHO, "invalid_position", "forbidden_subject", "not_found", "log_unavailable", "database_unavailable"),
+        security=BY_HEADER,
+        parameters=("SessionId", "After"),
+        headers=("Milepost-Stale",),
+    ),
+    Operation(
+        *("POST", "/api/sessions/track-interaction", "trackInteraction", "Record an interaction of a session"),
+        _TAKEN,
+        _BEACON,
+        codes=TAKES,
+        security=BY_ANY,
+        parameters=("Prefer", "ContentEncoding"),
+        bodies=("Interaction",),
+        headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+        examples={"click": {"sessionId": "s-1", "interaction": _CLICK}},
+    ),
+    Operation(
+        *("POST", "/api/sessions/save-config", "saveConfig", "Save what the user has put together"),
+        _TAKEN,
+        _BEACON,
+        codes=TAKES,
+        security=BY_ANY,
+        parameters=("Prefer", "ContentEncoding"),
+        bodies=("SaveConfig",),
+        headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+        examples={
+            "snapshot": {
+                "sessionId": "s-1",
+                "configuration": {"frame": "oak"},
+                "trigger": "auto_save",
+                "totalPrice": 99,
+            }
+        },
+    ),
+    Operation(
+        *("POST", "/api/performance/track", "trackPerformance", "Record a measurement"),
+        _TAKEN,
+        _BEACON,
+        codes=TAKES,
+        security=BY_ANY,
+        parameters=("Prefer", "ContentEncoding"),
+        bodies=("Performance",),
+        headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+        examples={"measurement": {"metricName": "first_paint", "value": 312.5, "sessionId": "s-1"}},
+    ),
+    Operation(
+        *("GET", "/openapi.json", "readOpenapi", "This document"),
+        {200: ("OpenAPI 3.1.", JSON, _OBJECT)},
+    ),
+    Operation(
+        *("GET", "/docs", "readDocs", "This document for people"),
+        {200: ("One page, without scripts and without anything from elsewhere.", "text/html", {"type": "string"})},
+    ),
+    Operation(
+        *("GET", "/livez", "live", "Whether the process answers"),
+        {200: ("It does.", JSON, _STATUS)},
+    ),
+    Operation(
+        *("GET", "/readyz", "ready", "Whether actions are taken and applied"),
+        {200: ("They are.", JSON, _READY), 503: ("`checks` says what is missing.", JSON, _READY)},
+    ),
+    Operation(
+        *("GET", "/metrics", "readMetrics", "Figures for Prometheus"),
+        {200: ("The text format of Prometheus.", "text/plain", {"type": "string"})},
+    ),
+)

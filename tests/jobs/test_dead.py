@@ -97,6 +97,7 @@ async def test_dying_between_the_append_and_the_mark(pipe: Service) -> None:
         assert (await dead.retry(conn, pipe.redis, pipe.settings, chunk(*ids))).sent == 1
     assert await facts(pipe) == ["a"]
     assert await pipe.sql.fetchval("SELECT interactions FROM user_sessions") == 1
+    assert await pipe.sql.fetchval("SELECT count(*) FROM dead_letters WHERE retried_at IS NULL") == 0
 
 
 async def test_what_cannot_be_retried(pipe: Service, operator: Operator) -> None:

@@ -21,6 +21,7 @@ from api.waiting import Waiting
 from db import connect, log, metrics, partitions, stream
 from db.settings import Settings
 from db.stream import Log, Unavailable
+from db.wire import Reads
 
 logger = log.get("api")
 
@@ -92,15 +93,18 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     journal = Log(client, settings.partitions, settings.backlog_limit)
     waiting = Waiting(client, settings.partitions)
     auth = Auth(settings, client, pool)
-    state = app[STATE] = State(settings, client, pool, journal, auth, Rates(settings), waiting)
+    reads = Reads(client)
+    state = app[STATE] = State(settings, client, pool, journal, reads, auth, Rates(settings), waiting)
     await _check(state)
     journal.start()
+    reads.start()
     waiting.start()
     watch = asyncio.create_task(_watch(state), name="watch")
     yield
     watch.cancel()
     await asyncio.gather(watch, return_exceptions=True)
     await journal.stop()
+    await reads.stop()
     await waiting.stop()
     await auth.close()
     await state.rates.close()

@@ -14,6 +14,7 @@ from api.rates import Rates
 from api.waiting import Waiting
 from db.settings import Settings
 from db.stream import Log
+from db.wire import Reads
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class State:
     redis: Redis
     pool: asyncpg.Pool
     log: Log
+    reads: Reads
     auth: Auth
     rates: Rates
     waiting: Waiting

@@ -15,11 +15,11 @@ from zlib import crc32
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from db import keys, log, metrics
 from db.settings import Durability
+from db.wire import Command, Wire
 
 logger = log.get("stream")
 
@@ -113,7 +113,7 @@ class Log:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._connection: AbstractConnection | None = None
+        self._wire = Wire(client)
 
     def start(self) -> None:
         """Begin to flush, on the running loop."""
@@ -126,8 +126,7 @@ class Log:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._fail(self._take()[0], Unavailable("shutting down"))
-        if self._connection is not None:
-            await self._connection.disconnect()
+        await self._wire.close()
 
     def append(self, records: Iterable[tuple[int, bytes]]) -> asyncio.Future[str]:
         """Queue (partition, record) pairs; the future has their positions once Redis has them as durably as promised.
@@ -184,32 +183,17 @@ class Log:
     async def _flush(self, entries: list[tuple[int, list[bytes]]]) -> list[str]:
         """One round trip: every entry in one transaction (all or none), then the waits, which MULTI would make void."""
         atomic = len(entries) > 1
-        commands: list[tuple[str | int | bytes, ...]] = [("MULTI",)] if atomic else []
+        commands: list[Command] = [("MULTI",)] if atomic else []
         for partition, records in entries:
             body = pack(records)
             self.backlog += len(body)
             commands.append(("XADD", keys.actions(partition), "*", "b", body))
         if atomic:
             commands.append(("EXEC",))
-        results = await self._send([*commands, *self.waits])
+        results = await self._wire.send([*commands, *self.waits])
         _check(results, len(self.waits))
         ids = results[len(entries) + 1] if atomic else results[:1]
         return [one.decode() for one in ids]
-
-    async def _send(self, commands: Sequence[tuple[str | int | bytes, ...]]) -> list[Any]:
-        """On a connection of its own without time-outs (the flush has one): a pipeline of the pool costs 4 times it."""
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = self.client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-            connection.socket_timeout = None
-        try:
-            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            return [await _response(connection) for _ in commands]
-        except BaseException:
-            # The answers still to come belong to nobody: the next flush starts on a new connection.
-            self._connection = None
-            await connection.disconnect(nowait=True)
-            raise
 
     def _answer(self, callers: list[Append], entries: list[tuple[int, list[bytes]]], positions: list[str]) -> None:
         texts = [f"{partition}.{position}" for (partition, _), position in zip(entries, positions, strict=True)]
@@ -229,13 +213,6 @@ def _join(texts: list[str], entries: list[tuple[int, list[bytes]]], places: list
     """The last position in every partition."""
     last = {entries[place][0]: texts[place] for place in sorted(places)}
     return ",".join(last[partition] for partition in sorted(last))
-
-
-async def _response(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error
 
 
 def _check(results: list[Any], waits: int) -> None:

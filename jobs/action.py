@@ -34,6 +34,7 @@ MAX_KEYS: Final = 1000
 _ID = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _PATH = re.compile(r"(.*?) - at `(?:key in )?(\$.*)`$", re.DOTALL)
 _EMPTY: Final = msgspec.Raw(b"{}")
+_62: Final = (1 << 62) - 1
 # A NUL can only come from its escape; an escaped backslash before u0000 is fine.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 # jsonb holds 16,383 digits behind the point: neither of the two alone or together passes that.
@@ -125,8 +126,9 @@ def is_id(value: object) -> bool:
 
 def new_id() -> str:
     """A UUIDv7 (RFC 9562) as text: ours sort by time, so that the index of their day grows at its end."""
-    number = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | random.getrandbits(12) << 64
-    text = f"{number | 0b10 << 62 | random.getrandbits(62):032x}"
+    # 74 random bits: 12 beside the version, 62 beside the variant (binary 10).
+    number = random.getrandbits(74)
+    text = f"{time.time_ns() // 1_000_000:012x}7{number >> 62:03x}{number & _62 | 1 << 63:016x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
@@ -179,18 +181,24 @@ def _own(draft: Draft, sender: Sender) -> None:
 
 
 def _check_ids(draft: Draft) -> None:
-    fullmatch = _ID.fullmatch
-    for value, name in (
-        (draft.session_id, "sessionId"),
-        (draft.id, "id"),
-        (draft.user_id, "userId"),
-        (draft.anonymous_id, "anonymousId"),
-        (draft.org_id, "orgId"),
-    ):
-        if value is not None and fullmatch(value) is None:
-            raise Rejected("invalid_id", "an id is 1 to 128 characters without control characters", f"$.{name}")
-    if draft.session_id is not None and draft.session_id.startswith("auto:"):
-        raise Rejected("invalid_id", "sessions auto:… are opened by us; send no sessionId", "$.sessionId")
+    # Field by field: a loop over pairs took longer than all the rest of the door's rules.
+    if (value := draft.session_id) is not None:
+        if not is_id(value):
+            raise _bad_id("sessionId")
+        if value.startswith("auto:"):
+            raise Rejected("invalid_id", "sessions auto:… are opened by us; send no sessionId", "$.sessionId")
+    if (value := draft.id) is not None and not is_id(value):
+        raise _bad_id("id")
+    if (value := draft.user_id) is not None and not is_id(value):
+        raise _bad_id("userId")
+    if (value := draft.anonymous_id) is not None and not is_id(value):
+        raise _bad_id("anonymousId")
+    if (value := draft.org_id) is not None and not is_id(value):
+        raise _bad_id("orgId")
+
+
+def _bad_id(name: str) -> Rejected:
+    return Rejected("invalid_id", "an id is 1 to 128 characters without control characters", f"$.{name}")
 
 
 def _time(at: datetime | None, now: datetime) -> tuple[datetime, int]:

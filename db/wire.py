@@ -1,0 +1,113 @@
+"""One connection to Redis for many callers at once, and reads that share its round trips."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError, RedisError, ResponseError
+
+Command = tuple[str | int | bytes, ...]
+READ_SECONDS: Final = 2.0
+
+
+class Wire:
+    """Commands in one packet, answers in order. The caller bounds the time: a pipeline of a pool costs four times it."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client = client
+        self._connection: AbstractConnection | None = None
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """The answer or the error of each command. One caller at a time."""
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self.client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+            connection.socket_timeout = None
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            return [await _response(connection) for _ in commands]
+        except BaseException:
+            # The answers still to come belong to nobody: the next packet goes out on a new connection.
+            self._connection = None
+            await connection.disconnect(nowait=True)
+            raise
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            await self._connection.disconnect()
+
+
+async def _response(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error
+
+
+class Reads:
+    """GETs of all concurrent requests in one packet each turn, as the log does with what comes in."""
+
+    def __init__(self, client: Redis) -> None:
+        self._wire = Wire(client)
+        self._asked: dict[str, list[asyncio.Future[bytes | None]]] = {}
+        self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read, on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.create_task(self._run(), name="reads")
+
+    async def stop(self) -> None:
+        """End; who still waits is told so."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        _answer(self._asked, ConnectionError("shutting down"))
+        await self._wire.close()
+
+    def get(self, key: str) -> asyncio.Future[bytes | None]:
+        """The value of a key; the future raises RedisError when Redis does not answer."""
+        future: asyncio.Future[bytes | None] = self._loop.create_future()
+        self._asked.setdefault(key, []).append(future)
+        self._wake.set()
+        return future
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            asked, self._asked = self._asked, {}
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    values = await self._wire.send([("GET", key) for key in asked])
+            except (RedisError, OSError, TimeoutError) as error:
+                _answer(asked, ConnectionError(str(error) or type(error).__name__))
+                continue
+            except BaseException:
+                _answer(asked, ConnectionError("shutting down"))
+                raise
+            for futures, value in zip(asked.values(), values, strict=True):
+                for future in futures:
+                    if not future.done():
+                        _settle(future, value)
+
+
+def _settle(future: asyncio.Future[bytes | None], value: bytes | Exception | None) -> None:
+    if isinstance(value, Exception):
+        future.set_exception(value)
+    else:
+        future.set_result(value)
+
+
+def _answer(asked: dict[str, list[asyncio.Future[bytes | None]]], error: Exception) -> None:
+    for futures in asked.values():
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)

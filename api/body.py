@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 from typing import Final
 
 import msgspec
@@ -11,6 +13,8 @@ from api.lenient import Piece
 from jobs.action import Draft, Rejected, explain, is_id
 
 MAX_ACTIONS: Final = 1000
+SUSPICIOUS: Final = 100_000
+"""Bytes and commas of a body whose actions are counted before they are read: millions would take gigabytes."""
 Parsed = Draft | Rejected
 
 
@@ -49,6 +53,8 @@ _named: Final = msgspec.json.Decoder(_Named)
 
 def parse(body: bytes) -> list[Parsed]:
     """A JSON body; raises Malformed when it is no JSON, empty, or holds more than 1,000 actions."""
+    if len(body) > SUSPICIOUS and body.count(b",") > SUSPICIOUS and lenient.has_more(body, MAX_ACTIONS):
+        raise _too_many()
     try:
         whole = _body.decode(body)
     except msgspec.ValidationError as error:
@@ -67,16 +73,21 @@ def parse(body: bytes) -> list[Parsed]:
 
 def parse_lines(body: bytes) -> list[Parsed]:
     """NDJSON: one action a line, empty lines skipped; a line that is no JSON is rejected by itself."""
-    lines = [line for line in body.split(b"\n") if line and not line.isspace()]
+    filled = (line for line in io.BytesIO(body) if not line.isspace())
+    lines = list(itertools.islice(filled, MAX_ACTIONS + 1))
     _bound(len(lines))
-    return [_line(line) for line in lines]
+    return [_line(line.rstrip(b"\r\n")) for line in lines]
 
 
 def _bound(number: int) -> None:
     if number == 0:
         raise Malformed("empty_batch", "there is no action in the body", is_json=True)
     if number > MAX_ACTIONS:
-        raise Malformed("too_many_actions", f"{number} actions; {MAX_ACTIONS} are the limit of one request")
+        raise _too_many()
+
+
+def _too_many() -> Malformed:
+    return Malformed("too_many_actions", f"more than {MAX_ACTIONS} actions; that is the limit of one request")
 
 
 def _line(line: bytes) -> Parsed:
@@ -114,16 +125,20 @@ def _rejected(raw: bytes | msgspec.Raw, error: msgspec.ValidationError) -> Rejec
 
 
 def _one_by_one(body: bytes, error: msgspec.ValidationError) -> list[Parsed]:
-    """Valid JSON in which something is wrong: find which actions are."""
+    """A body in which something is wrong: find which actions are, or that it is no JSON further on."""
     try:
+        if not bytes(_batch.decode(body).actions):
+            return [_rejected(body, error)]
         actions = _raw.decode(body).actions
     except msgspec.ValidationError as whole:
-        if _is_batch(body):
-            message, path = explain(whole)
-            raise Malformed("invalid_body", f"{message} at {path}", is_json=True) from None
-        return [_rejected(body, error)]
+        message, path = explain(whole)
+        if path == "$" and "unknown field" not in message:
+            return [_rejected(body, error)]
+        raise Malformed("invalid_body", f"{message} at {path}", is_json=True) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _lenient(body)
+    except RecursionError:
+        raise Malformed("too_deep", "the body is nested too deep") from None
     _bound(len(actions))
     return [_strict(action) for action in actions]
 
@@ -133,13 +148,6 @@ def _strict(action: msgspec.Raw) -> Parsed:
         return _draft.decode(action)
     except msgspec.ValidationError as error:
         return _rejected(action, error)
-
-
-def _is_batch(body: bytes) -> bool:
-    try:
-        return bool(bytes(_batch.decode(body).actions))
-    except msgspec.ValidationError:
-        return False
 
 
 def _lenient(body: bytes) -> list[Parsed]:

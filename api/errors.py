@@ -119,12 +119,15 @@ def response(exc: Exception) -> web.Response:
     error: dict[str, Any] = {"code": problem.code, "message": _text(problem.message)}
     if problem.details is not None:
         error["details"] = problem.details
-    return web.Response(
+    answer = web.Response(
         body=msgspec.json.encode({"error": error}),
         status=problem.status,
         headers=problem.headers,
         content_type="application/json",
     )
+    if problem.status == 408:
+        answer.force_close()  # what is still to come would be taken for the next request
+    return answer
 
 
 def _problem(exc: Exception) -> Problem:

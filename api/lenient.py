@@ -28,6 +28,7 @@ class _Constant:
 
 # Numbers are judged from the bytes of their action: Python would round them, and reads no integer of 4,301 digits.
 _decoder: Final = json.JSONDecoder(parse_constant=_Constant, parse_int=lambda _: 0, parse_float=lambda _: 0.0)
+_ACTIONS: Final = re.compile(r'\s*\{\s*"actions"\s*:\s*\[')
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 
@@ -38,6 +39,18 @@ def read(body: bytes) -> tuple[list[Piece], bool]:
     if isinstance(value, dict) and isinstance(value.get("actions"), list):
         return _elements(text), True
     return [Piece(body, value)], False
+
+
+def has_more(body: bytes, limit: int) -> bool:
+    """Whether a batch holds more than `limit` actions; reads no further than these. False for what is no JSON."""
+    text = body.decode("utf-8", "surrogateescape")
+    found = _ACTIONS.match(text)
+    if found is None:
+        return False
+    try:
+        return len(_list(text, found.end() - 1, limit)[0]) > limit
+    except (ValueError, IndexError, RecursionError):
+        return False
 
 
 def why(value: object) -> Rejected:
@@ -73,11 +86,12 @@ def _elements(text: str) -> list[Piece]:
     return pieces
 
 
-def _list(text: str, at: int) -> tuple[list[Piece], int]:
+def _list(text: str, at: int, limit: int | None = None) -> tuple[list[Piece], int]:
+    """The elements of the list that begins at `at`, and what follows it; one above `limit` ends it."""
     pieces: list[Piece] = []
     if text[behind := _skip(text, at + 1)] == "]":
         return pieces, behind + 1
-    while text[at] != "]":
+    while text[at] != "]" and (limit is None or len(pieces) <= limit):
         start = _skip(text, at + 1)
         value, end = _decoder.raw_decode(text, start)
         pieces.append(Piece(text[start:end].encode("utf-8", "surrogateescape"), value))

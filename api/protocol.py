@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from aiohttp import web, web_protocol
+from aiohttp import hdrs, web, web_protocol
 from aiohttp.http_exceptions import HttpProcessingError
 
 from api import errors
@@ -34,5 +34,6 @@ def _handle_error(
         response = errors.response(Problem("malformed", "this is no HTTP request that can be read"))
     else:
         response = errors.response(exc if isinstance(exc, Exception) else Problem("internal", "something went wrong"))
+    response.headers[hdrs.CONNECTION] = "close"
     response.force_close()
     return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 import uuid
@@ -66,10 +67,11 @@ class Service:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         if data is not None:
             given.setdefault("Content-Type", "application/json")
-        async with self.client.request(method, path, data=data, headers=given) as response:
-            content = await response.read()
+        content = io.BytesIO(data) if data is not None and len(data) > 1_000_000 else data
+        async with self.client.request(method, path, data=content, headers=given) as response:
+            text = await response.read()
             is_json = response.content_type == "application/json"
-            return Answer(response.status, json.loads(content) if is_json else content, response.headers)
+            return Answer(response.status, json.loads(text) if is_json else text, response.headers)
 
     async def send(self, body: Any, path: str = "/v1/actions", *, by: str | None = "", **headers: str) -> Answer:
         """POST actions."""

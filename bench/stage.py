@@ -140,3 +140,14 @@ async def drain_memory(stage: Stage, waiting: int, fill: Fill) -> int:
     await conn.close()
     await client.aclose()
     return peak
+
+
+async def quiet(stage: Stage, partitions: int = 8, seconds: float = 120.0) -> None:
+    """Until everything in the log is applied."""
+    client = Redis.from_url(stage.urls.redis_url)
+    deadline = time.monotonic() + seconds
+    while sum(await asyncio.gather(*(client.xlen(keys.actions(partition)) for partition in range(partitions)))):
+        if time.monotonic() > deadline:
+            raise TimeoutError("the log does not empty")
+        await asyncio.sleep(0.05)
+    await client.aclose()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -68,7 +69,7 @@ _RUN_ID = re.compile(rb"run_id:(\w+)")
 
 def redis(url: str, *, timeout: float = 5.0, connections: int = 64, server: Server | None = None) -> Redis:
     """A client with time-outs and no hidden retries: a write that may have happened must not be sent again unseen."""
-    return Redis.from_url(  # type: ignore[no-any-return]
+    client: Redis = Redis.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=2.0,
@@ -78,3 +79,19 @@ def redis(url: str, *, timeout: float = 5.0, connections: int = 64, server: Serv
         health_check_interval=0,
         redis_connect_func=server.note if server else None,
     )
+    pool = client.connection_pool
+    pool.connection_class = type("Connection", (_Honest, pool.connection_class), {})
+    return client
+
+
+class _Honest(AbstractConnection):
+    """uvloop's word for a connection that was closed behind our back is RuntimeError, which nobody expects of Redis."""
+
+    __slots__ = ()
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send; ConnectionError when the connection is closed, whatever the loop."""
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise exceptions.ConnectionError(str(error)) from error

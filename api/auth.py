@@ -57,10 +57,10 @@ class Auth:
             require(sender, scope)
         return sender
 
-    def believed(self, request: web.Request, scope: str) -> Sender | None:
+    def believed(self, request: web.Request, scope: str, now: float) -> Sender | None:
         """Who sends, when that is known and may do it: no coroutine for what nearly every request is."""
         known = self._believed.get(request.headers.get(hdrs.AUTHORIZATION, ""))
-        if known is not None and known.until > time.monotonic() and scope in known.sender.scopes:
+        if known is not None and known.until > now and scope in known.sender.scopes:
             return known.sender
         return None
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -65,7 +65,7 @@ class Judged:
 async def actions(request: web.Request) -> web.Response:
     """POST /v1/actions: one action, a batch, or NDJSON."""
     state = request.app[STATE]
-    sender = state.auth.believed(request, "ingest") or await state.auth.sender(request, "ingest")
+    sender = state.auth.believed(request, "ingest", state.clock.seconds()) or await state.auth.sender(request, "ingest")
     limits = await state.rates.check(sender, "ingest") if "ingest" in state.rates.rules else None
     kind = request.content_type
     if kind not in _JSON and kind not in _NDJSON:
@@ -109,7 +109,7 @@ async def take(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Judge the drafts, append the good ones, answer with what became of each."""
-    judged = judge(parsed, sender)
+    judged = judge(parsed, sender, state.clock.now())
     if not judged.actions:
         raise _none_good(judged.rejected)
     seconds = wanted_wait(request)
@@ -131,9 +131,8 @@ async def take(
     )
 
 
-def judge(parsed: Sequence[Parsed], sender: Sender) -> Judged:
+def judge(parsed: Sequence[Parsed], sender: Sender, now: datetime) -> Judged:
     """Every draft by the rules of the door; a bad one never fails a good one beside it."""
-    now = datetime.now(UTC)
     good: list[Action] = []
     rejected: list[Rejection] = []
     for index, draft in enumerate(parsed):

@@ -21,7 +21,7 @@ class _Owner(msgspec.Struct, rename="camel"):
 async def read(request: web.Request) -> web.Response:
     """GET /v1/sessions/{sessionId}?after=position: counts, times, user, newest category, price, completion."""
     state = request.app[STATE]
-    sender = state.auth.believed(request, "read") or await state.auth.sender(request, "read")
+    sender = state.auth.believed(request, "read", state.clock.seconds()) or await state.auth.sender(request, "read")
     session_id = request.match_info["sessionId"]
     reached = await reads.after(request, state)
     body = await reads.model(state, _subject(session_id), f"session:{session_id}", lambda conn: _load(conn, session_id))

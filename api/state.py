@@ -10,6 +10,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from api.auth import Auth
+from api.clock import Clock
 from api.rates import Rates
 from api.waiting import Waiting
 from db.settings import Settings
@@ -29,6 +30,7 @@ class State:
     auth: Auth
     rates: Rates
     waiting: Waiting
+    clock: Clock
     ready: bool = False
     """Redis and the count of partitions have been checked."""
 

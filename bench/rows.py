@@ -397,10 +397,10 @@ def _settings(st: Stage) -> Settings:
 def _servers(st: Stage, stack: ExitStack) -> tuple[tuple[str, int], tuple[str, int]]:
     """Our API and the bare one: URL and process id of each."""
     found = []
-    for argv in (("-m", "api"), ("-m", "bench.bare")):
+    for module in ("api", "bench.bare"):
         port = stage.free_port()
-        arguments = (str(port), st.urls.redis_url) if argv[1] == "bench.bare" else ()
-        process = stack.enter_context(stage.process(st, *argv, *arguments, MILEPOST_PORT=str(port)))
+        arguments = [str(port), st.urls.redis_url] if module == "bench.bare" else []
+        process = stack.enter_context(stage.process(st, "-m", module, *arguments, MILEPOST_PORT=str(port)))
         url = f"http://127.0.0.1:{port}"
         stage.await_http(url + "/livez")
         found.append((url, process.pid))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -124,11 +123,11 @@ def is_id(value: object) -> bool:
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
-def new_id() -> str:
+def new_id(now: datetime) -> str:
     """A UUIDv7 (RFC 9562) as text: ours sort by time, so that the index of their day grows at its end."""
     # 74 random bits: 12 beside the version, 62 beside the variant (binary 10).
     number = random.getrandbits(74)
-    text = f"{time.time_ns() // 1_000_000:012x}7{number >> 62:03x}{number & _62 | 1 << 63:016x}"
+    text = f"{int(now.timestamp() * 1000):012x}7{number >> 62:03x}{number & _62 | 1 << 63:016x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
@@ -150,7 +149,7 @@ def accept(draft: Draft, kinds: Mapping[str, Kind], sender: Sender, now: datetim
     _check_ids(draft)
     flags = 0
     if draft.id is None:
-        draft.id, flags = new_id(), OWN_ID
+        draft.id, flags = new_id(now), OWN_ID
     subject = kind.subject(draft)
     if subject is None:
         raise Rejected("missing_subject", f"{kind.name} needs the id of its subject")

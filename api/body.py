@@ -76,7 +76,7 @@ def parse_lines(body: bytes) -> list[Parsed]:
     filled = (line for line in io.BytesIO(body) if not line.isspace())
     lines = list(itertools.islice(filled, MAX_ACTIONS + 1))
     _bound(len(lines))
-    return [_line(line.rstrip(b"\r\n")) for line in lines]
+    return [_one(line.rstrip(b"\r\n")) for line in lines]
 
 
 def _bound(number: int) -> None:
@@ -90,17 +90,24 @@ def _too_many() -> Malformed:
     return Malformed("too_many_actions", f"more than {MAX_ACTIONS} actions; that is the limit of one request")
 
 
-def _line(line: bytes) -> Parsed:
+def _one(source: bytes | msgspec.Raw) -> Parsed:
+    """One action out of several."""
     try:
-        return _draft.decode(line)
+        return _draft.decode(source)
     except msgspec.ValidationError as error:
-        return _rejected(line, error)
+        return _rejected(source, error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
+        return _alone(bytes(source))
+
+
+def _alone(source: bytes) -> Parsed:
+    """One action that is no strict JSON."""
     try:
-        (piece,) = _read(line)[0]
-    except Malformed as error:
-        return Rejected(error.code, error.message)
+        piece = lenient.one(source)
+    except RecursionError:
+        return Rejected("too_deep", "the action is nested too deep")
+    except ValueError as error:
+        return Rejected("malformed_json", f"no JSON: {error}")
     return _decoded(piece)
 
 
@@ -119,7 +126,7 @@ def _rejected(raw: bytes | msgspec.Raw, error: msgspec.ValidationError) -> Rejec
     """An action of another form, by the id that it has all the same."""
     try:
         found = _named.decode(raw).id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = None
     return Rejected("invalid_action", *explain(error), action_id=found if is_id(found) else None)
 
@@ -140,14 +147,7 @@ def _one_by_one(body: bytes, error: msgspec.ValidationError) -> list[Parsed]:
     except RecursionError:
         raise Malformed("too_deep", "the body is nested too deep") from None
     _bound(len(actions))
-    return [_strict(action) for action in actions]
-
-
-def _strict(action: msgspec.Raw) -> Parsed:
-    try:
-        return _draft.decode(action)
-    except msgspec.ValidationError as error:
-        return _rejected(action, error)
+    return [_one(action) for action in actions]
 
 
 def _lenient(body: bytes) -> list[Parsed]:

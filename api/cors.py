@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-EXPOSED: Final = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, ETag"
+EXPOSED: Final = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, ETag, Milepost-Stale"
 ALLOWED: Final = "Authorization, Content-Type, Content-Encoding, Prefer, If-None-Match, Last-Event-ID"
 
 

@@ -41,6 +41,11 @@ def read(body: bytes) -> tuple[list[Piece], bool]:
     return [Piece(body, value)], False
 
 
+def one(source: bytes) -> Piece:
+    """One action by itself, whatever it holds. Raises as `read` does."""
+    return Piece(source, _decoder.decode(source.decode("utf-8", "surrogateescape")))
+
+
 def has_more(body: bytes, limit: int) -> bool:
     """Whether a batch holds more than `limit` actions; reads no further than these. False for what is no JSON."""
     text = body.decode("utf-8", "surrogateescape")

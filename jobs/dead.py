@@ -102,9 +102,9 @@ async def opened_log(conn: asyncpg.Connection, client: Redis, settings: Settings
 
 
 async def found(conn: asyncpg.Connection, code: str | None) -> AsyncIterator[list[UUID]]:
-    """All open letters (of one code), chunk by chunk; those that come meanwhile may be among them or not."""
-    after = _FIRST
-    while ids := [row["id"] for row in await conn.fetch(QUERIES["find_dead_letters"], code, after, CHUNK)]:
+    """The letters (of one code) that are open now, chunk by chunk; none that dies anew by its retry."""
+    now, after = await conn.fetchval("SELECT now()"), _FIRST
+    while ids := [row["id"] for row in await conn.fetch(QUERIES["find_dead_letters"], code, after, now, CHUNK)]:
         yield ids
         after = ids[-1]
 

@@ -37,9 +37,10 @@ FROM dead_letters
 WHERE ($1 OR (retried_at IS NULL AND discarded_at IS NULL)) ORDER BY dead_at, id LIMIT $2;
 
 -- name: find_dead_letters
--- the open ones behind $2, for those who go through all of them in parts
+-- the open ones behind $2, for those who go through all of them in parts; what dies anew meanwhile is not among them
 SELECT id FROM dead_letters
-WHERE retried_at IS NULL AND discarded_at IS NULL AND ($1::text IS NULL OR code = $1) AND id > $2 ORDER BY id LIMIT $3;
+WHERE retried_at IS NULL AND discarded_at IS NULL AND ($1::text IS NULL OR code = $1) AND id > $2 AND dead_at < $3
+ORDER BY id LIMIT $4;
 
 -- name: show_dead_letters
 SELECT id, partition, position, action_id, kind, subject, code, message, body, dead_at, retried_at, discarded_at

@@ -148,6 +148,22 @@ async def test_what_the_worker_buries_can_be_looked_at(pipe: Service, operator: 
     assert ran.out == "1 sent again, 0 cannot be\n"
 
 
+async def test_a_letter_that_dies_again_is_retried_once_by_one_command(pipe: Service) -> None:
+    """However fast the worker buries it anew, and whatever id the new letter gets."""
+    unknown = msgspec.structs.replace(action("a"), kind="future.kind")
+    (first,) = await bury(pipe, unknown)
+    async with pipe.sql.acquire() as conn:
+        chunks = dead.found(conn, None)
+        assert await anext(chunks) == [first]
+        assert (await dead.retry(conn, pipe.redis, pipe.settings, chunk(first))).sent == 1
+        await settled(pipe)
+        await conn.execute(
+            "UPDATE dead_letters SET id = 'ffffffff-ffff-ffff-ffff-ffffffffffff' WHERE retried_at IS NULL"
+        )
+        assert [ids async for ids in chunks] == []
+    assert await pipe.sql.fetchval("SELECT count(*) FROM dead_letters") == 2
+
+
 async def test_one_clear_line(operator: Operator) -> None:
     none = "00000000-0000-0000-0000-000000000000"
     for words, line in {

@@ -77,10 +77,15 @@ class Rig:
         """Run a drain until nothing waits any more."""
         task = asyncio.create_task((worker or self.drain()).run())
         try:
-            await until(self.is_done, "all is applied and trimmed")
+            await until(lambda: self._is_done(task), "all is applied and trimmed")
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def _is_done(self, task: asyncio.Task[None]) -> bool:
+        if task.done():
+            await task
+        return await self.is_done()
 
     async def is_done(self) -> bool:
         """Whether every stream is empty and every position as Redis knows it that of Postgres."""

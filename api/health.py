@@ -33,10 +33,10 @@ async def _checks(state: State) -> dict[str, bool]:
     if not state.ready or state.log.refusal is not None:
         return {"log": False, "drain": False}
     try:
-        beats = await state.redis.hgetall(keys.WORKERS)
+        beats = await state.redis.execute_command("HVALS", keys.WORKERS)  # type: ignore[no-untyped-call]
     except (RedisError, OSError):
         return {"log": False, "drain": False}
-    return {"log": True, "drain": any(_fresh(msgspec.json.decode(beat)) for beat in beats.values())}
+    return {"log": True, "drain": any(_fresh(msgspec.json.decode(beat)) for beat in beats)}
 
 
 def _fresh(beat: dict[str, Any]) -> bool:

@@ -56,7 +56,8 @@ async def measure(urls: Urls, only: list[str], scale: int, console: Console) -> 
 
 async def _peers(st: stage.Stage, console: Console) -> Row:
     """Install the peers (once), run them, and compare with the best that ran."""
-    results = await peers.measure(st.urls.database_url, f"{st.urls.redis_url.rsplit('/', 1)[0]}/1", peers.default_envs())
+    redis_url = f"{st.urls.redis_url.rsplit('/', 1)[0]}/1"
+    results = await peers.measure(st.urls.database_url, redis_url, peers.default_envs())
     console.print(peers.table(results))
     ran = [result for result in results if result.error is None and result.rate]
     if not ran:
@@ -86,7 +87,10 @@ def machine() -> str:
 def main() -> None:
     """Measure, show, and keep the figures where asked."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="+", choices=ALL, default=list(ALL), help="rows to measure")
     parser.add_argument("--json", type=Path, help="write the figures to this file")

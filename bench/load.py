@@ -50,7 +50,7 @@ class _Connection(asyncio.Protocol):
         self.seen: Callable[[bytes, float], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = cast("asyncio.Transport", transport)
         self._next()
 
     def _next(self) -> None:
@@ -107,8 +107,9 @@ async def drive(
     count: int = 0,
     seen: Callable[[bytes, float], None] | None = None,
 ) -> Result:
-    """Send `requests` round and round for `seconds`, or `count` of them; as fast as answers come, or at `rate` a second."""
+    """Send `requests` round and round for `seconds`, or `count` of them; as fast as answered, or at `rate` a second."""
     parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 80
     loop = asyncio.get_running_loop()
     result = Result(seconds)
     source = islice(cycle(requests), count or None)
@@ -124,7 +125,7 @@ async def drive(
             made.append(connection)
             return connection
 
-        await loop.create_connection(build, parts.hostname, parts.port)
+        await loop.create_connection(build, host, port)
     await asyncio.wait([connection.done for connection in made], timeout=seconds + 15)
     result.seconds = time.perf_counter() - begun
     return result

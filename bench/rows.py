@@ -1,4 +1,4 @@
-"""What is measured, a function for each row of docs/performance.md. Ours and the other take turns; the median counts."""
+"""What is measured, a function for each row of docs/performance.md. Ours and the other take turns."""
 
 from __future__ import annotations
 
@@ -183,8 +183,14 @@ async def fill(st: Stage, client: Redis, number: int, sessions: int, first: int 
         records = [
             msgspec.msgpack.encode(
                 Action(
-                    f"client-{random.getrandbits(96):024x}", "interaction.recorded", "session:" + session, now, now, 0,
-                    data, session_id=session,
+                    f"client-{random.getrandbits(96):024x}",
+                    "interaction.recorded",
+                    "session:" + session,
+                    now,
+                    now,
+                    0,
+                    data,
+                    session_id=session,
                 )
             )
             for _ in range(begin, min(begin + 20, number))
@@ -205,7 +211,7 @@ async def _copied(conn: asyncpg.Connection, number: int) -> float:
             " AND attnum > 0 AND attgenerated = '' ORDER BY attnum"
         )
     ]
-    rows = [tuple(row) for row in await conn.fetch(f"SELECT {', '.join(columns)} FROM interaction_events")]  # noqa: S608
+    rows = [tuple(row) for row in await conn.fetch(f"SELECT {', '.join(columns)} FROM interaction_events")]
     assert len(rows) == number
     await conn.execute("TRUNCATE interaction_events")
     begun = time.perf_counter()
@@ -307,7 +313,7 @@ class _Freshness:
 
     async def __aexit__(self, *_: object) -> None:
         deadline = time.perf_counter() + 10
-        while any(self._waiting.values()) and time.perf_counter() < deadline:
+        while any(self._waiting.values()) and time.perf_counter() < deadline:  # noqa: ASYNC110 - messages come in
             await asyncio.sleep(0.05)
         assert not any(self._waiting.values()), "acknowledged actions that nobody applied"
         self.task.cancel()
@@ -378,14 +384,18 @@ async def _grow(conn: asyncpg.Connection, rows: int) -> None:
                SELECT 'session:old-' || i / 20, gen_random_uuid()::text, 'old-' || i / 20, 'selection', 'nest',
                       'nest-option-80', 'nest-80', 'nest-75', 1200, now(), now()
                FROM generate_series($1::bigint, $2::bigint) i""",
-            begin, min(rows, begin + 1_000_000) - 1, timeout=600,
+            begin,
+            min(rows, begin + 1_000_000) - 1,
+            timeout=600,
         )
         await conn.execute(
             """INSERT INTO user_sessions (session_id, subject, at, last_at, received_at, interactions, snapshots,
                                           page_views, events, metrics)
                SELECT 'old-' || i, 'session:old-' || i, now(), now(), now(), 20, 0, 0, 0, 0
                FROM generate_series($1::bigint, $2::bigint) i ON CONFLICT DO NOTHING""",
-            begin // 20, (min(rows, begin + 1_000_000) - 1) // 20, timeout=600,
+            begin // 20,
+            (min(rows, begin + 1_000_000) - 1) // 20,
+            timeout=600,
         )
     await conn.execute("VACUUM ANALYZE interaction_events, user_sessions", timeout=600)
 

@@ -11,7 +11,7 @@ import msgspec
 import redis.exceptions
 from aiohttp import ClientConnectionResetError, hdrs, http_exceptions, web
 
-from db import log, stream
+from db import log, metrics, stream
 
 logger = log.get("api")
 
@@ -134,6 +134,7 @@ def _problem(exc: Exception) -> Problem:
     if isinstance(exc, web.HTTPException):
         return _from_http(exc)
     if isinstance(exc, stream.Unavailable):
+        metrics.REFUSED.labels(exc.code).inc()
         return Problem(exc.code, str(exc), status=503, headers={hdrs.RETRY_AFTER: str(exc.retry_after)})
     if isinstance(exc, UNREADABLE):
         return Problem("malformed", "the body cannot be read: its encoding or compression is broken, or it broke off")

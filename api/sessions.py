@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import asyncpg
 import msgspec
 from aiohttp import web
 
 from api import reads
 from api.errors import Problem
-from api.state import STATE
+from api.state import STATE, State
 from jobs.action import Sender
 from jobs.session import Session
 from jobs.tracking import AUTO, QUERIES, encode
+
+_FORM: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
+"""An id as clients may choose it, or one of ours, which is longer by what we put around it."""
 
 
 class _Owner(msgspec.Struct, rename="camel"):
@@ -24,13 +30,17 @@ async def read(request: web.Request) -> web.Response:
     sender = state.auth.believed(request, "read", state.clock.seconds()) or await state.auth.sender(request, "read")
     session_id = request.match_info["sessionId"]
     reached = await reads.after(request, state)
-    body = await reads.model(state, _subject(session_id), f"session:{session_id}", lambda conn: _load(conn, session_id))
+    body = await _model(state, session_id) if _FORM.fullmatch(session_id) else None
     if sender.role == "user" and not _owns(sender, body):
         raise Problem("forbidden_subject", "a user token reads its own sessions only", status=403)
     if body is None:
         raise Problem("not_found", "no such session")
     headers = {} if reached else {"Milepost-Stale": "true"}
     return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+async def _model(state: State, session_id: str) -> bytes | None:
+    return await reads.model(state, _subject(session_id), f"session:{session_id}", lambda conn: _load(conn, session_id))
 
 
 def _subject(session_id: str) -> str:

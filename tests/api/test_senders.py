@@ -168,9 +168,8 @@ async def test_the_session_routes_fill_the_tables(service: Service) -> None:
         ("/api/performance/track", {"metricName": "paint", "value": 0}),
     ]
     for path, body in bodies:
-        answer = await service.send({"sessionId": session, **body}, path)
-        assert answer.status == 202
-    await service.settle(answer)
+        answer = await service.send({"sessionId": session, **body}, path, Prefer="wait=5")
+        assert (answer.status, answer.body["rejected"]) == (200, [])
     one = await service.sql.fetchrow("SELECT * FROM interaction_events WHERE session_id = $1", session)
     assert (one["event_type"], one["category"], one["time_spent"], one["viewport_width"]) == (
         "selection",

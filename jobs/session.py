@@ -70,12 +70,9 @@ def assign(sessions: Sequence[Session], action: Action) -> str | None:
 def touch(session: Session, action: Action) -> None:
     """What every action of a session does: its span, its ids, and that it is open again."""
     at = action.at
-    if at < session.at:
-        session.at = at
-    if at > session.last_at:
-        session.last_at = at
-    if action.received_at < session.received_at:
-        session.received_at = action.received_at
+    session.at = min(session.at, at)
+    session.last_at = max(session.last_at, at)
+    session.received_at = min(session.received_at, action.received_at)
     if session.ended_at is not None and at > session.ended_at:
         session.ended_at = None
     user = action.user_id
@@ -125,6 +122,6 @@ def snapshot(session: Session, at: datetime, price: float | None, percentage: fl
     if price is not None and (session.priced_at is None or (at, price) > (session.priced_at, session.total_price or 0)):
         session.total_price, session.priced_at = price, at
     if percentage is not None:
-        session.completion_percentage = max(session.completion_percentage or 0, percentage)
+        session.completion_percentage = max(session.completion_percentage or 0.0, percentage)
     if ordered or (percentage or 0) >= 100:
         session.completed_at = min(session.completed_at or at, at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +65,12 @@ class Stage:
                 return response.headers["Retry-After"]
         raise Violation(f"nothing was refused with {code} within {seconds:g} s")
 
-    async def metric(self, name: str) -> float:
-        """The sum of a metric's samples, as /metrics tells it."""
+    async def metric(self, name: str, of: Callable[[Iterable[float]], float] = sum) -> float:
+        """The sum (or the largest) of a metric's samples, as /metrics tells it."""
         async with self.producer.http.get(f"{self.producer.urls[0]}/metrics") as response:
             text = await response.text()
         lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
-        return sum(float(line.rpartition(" ")[2]) for line in lines)
+        return of([float(line.rpartition(" ")[2]) for line in lines])
 
     async def settled(self, *, dead: int = 0, lost: frozenset[str] = frozenset(), seconds: float = 60) -> Figures:
         """Until the streams are empty, then the account."""

@@ -1,0 +1,63 @@
+"""`python -m bench.report figures.json`: the figures of `python -m bench --json` as the table in docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.rows import Row
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "performance.md"
+BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->"
+HEAD: Final = ("what", "ours", "against", "theirs", "ratio", "goal", "")
+
+
+class Figures(msgspec.Struct):
+    """What `python -m bench --json` writes."""
+
+    machine: str
+    rows: list[Row]
+
+
+def table(figures: Figures) -> str:
+    """Markdown: the machine, then a line for each row, and what it was compared with."""
+    lines = [f"Measured on {figures.machine}.", "", _line(HEAD), _line(["---"] * len(HEAD))]
+    for row in figures.rows:
+        mark = {True: "reached", False: "missed", None: ""}[row.reached]
+        lines.append(_line((row.what, row.ours, row.against, row.theirs, row.result, row.goal, mark)))
+    return "\n".join(lines) + "\n"
+
+
+def put(page: str, text: str) -> str:
+    """The page with `text` between its marks; raises ValueError where they are missing."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no {BEGIN.strip()} … {END}")
+    return before + begin + text + end + after
+
+
+def _line(cells: tuple[str, ...] | list[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
+
+
+def main() -> None:
+    """Write the table into the page."""
+    parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__)
+    parser.add_argument("figures", type=Path, help="what `python -m bench --json FILE` wrote")
+    parser.add_argument("--page", type=Path, default=PAGE, help="default: docs/performance.md")
+    arguments = parser.parse_args()
+    try:
+        figures = msgspec.json.decode(arguments.figures.read_bytes(), type=Figures)
+        arguments.page.write_text(put(arguments.page.read_text(), table(figures)))
+    except (OSError, ValueError) as error:
+        sys.exit(f"bench.report: {error}")
+    sys.stdout.write(f"{len(figures.rows)} rows into {arguments.page.name}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -59,13 +60,15 @@ def can_mount() -> bool:
 
 @contextmanager
 def small_disk() -> Iterator[list[Path]]:
-    """Where the disks are mounted, to be unmounted at the end; `mount` fills the list."""
+    """Where disks are mounted, filled in by `_mount`. At the end they are unmounted; the folder stays after a fault."""
     mounted: list[Path] = []
     try:
         yield mounted
     finally:
         for path in mounted:
             subprocess.run(["umount", "-l", str(path)], check=False)
+    for path in mounted:
+        shutil.rmtree(path.parents[1], ignore_errors=True)
 
 
 def _mount(state: State, mounted: list[Path]) -> None:
@@ -102,6 +105,9 @@ async def full_disk(short: bool) -> Figures:
             async with s.system.redis() as redis:
                 waiting = sum((await check.lengths(redis)).values())
             demand(waiting > 0, "the disk was full, and everything was applied: the scenario does not do its work")
+            if not short:  # it cannot come back before there is space
+                s.system.send("postgres", signal.SIGKILL)
+                await s.post(100, pause=0.05)
             ballast.unlink()
             figures = await s.settled(seconds=120)
             said = s.system.log("worker-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from api.operations import OPERATIONS
 from db import service_keys
 from db.settings import Settings
+from jobs.families import KINDS
 from tests.api.service import Service, running
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -203,3 +205,15 @@ async def test_a_limit_on_ingest(settings: Settings) -> None:
 async def test_without_a_limit_nobody_counts(service: Service) -> None:
     answer = await service.send(ended("s"))
     assert "RateLimit-Limit" not in answer.headers
+
+
+async def test_a_kind_that_users_may_not_send(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = dataclasses.replace(KINDS["session.ended"], senders=frozenset(("service", "admin")))
+    monkeypatch.setitem(KINDS, "session.ended", kind)
+    session, token = uuid.uuid4().hex, service.token("me", **AUDIENCE)
+    alone = await service.send(ended(session), by=token)
+    assert (alone.status, alone.error["code"], alone.error["details"]["path"]) == (403, "forbidden_kind", "$.kind")
+    batch = [ended(session, id="1"), {"kind": "page.viewed", "sessionId": session, "id": "2"}]
+    answer = await service.send({"actions": batch}, by=token)
+    assert (answer.status, answer.body["ids"], answer.body["rejected"][0]["code"]) == (202, ["2"], "forbidden_kind")
+    assert (await service.send(ended(session))).status == 202

@@ -11,7 +11,7 @@ import structlog
 
 from db.settings import Settings
 
-QUIET = ("aiohttp.access", "asyncio")
+QUIET = ("aiohttp.access", "asyncio", "arq.worker")
 
 
 def setup(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""`python -m bench.report figures.json`: the figures of `python -m bench --json` as the table in docs/performance.md."""
+"""`python -m bench.report figures.json`: what `python -m bench --json` wrote, as the table in docs/performance.md."""
 
 from __future__ import annotations
 

@@ -41,8 +41,13 @@ class Drain:
         self.settings, self.pool, self.client, self.server = settings, pool, client, server
         self.applied = 0
         """Actions applied by this process since its start, for the heartbeat."""
-        self.failure: str | None = None
-        """What the last try failed with; None when it went well."""
+        self.failures: dict[int, str] = {}
+        """Partition -> what its last try failed with; empty when all goes well."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why a partition is not moving, for the heartbeat."""
+        return next(iter(self.failures.values()), None)
 
     async def run(self) -> None:
         """Run until cancelled; a batch under way is rolled back and comes again."""
@@ -58,12 +63,13 @@ class Drain:
         while not _cancelled():
             try:
                 done = await self._daily(cursor)
-                failures, self.failure = 0, None
+                failures = 0
+                self.failures.pop(partition, None)
                 if done is None:
                     contended_since = await self._contended(contended_since or time.monotonic())
                     continue
                 contended_since = None
-                if not done.entries:
+                if not done.entries and not _cancelled():
                     await stream.wait(self.client, partition, cursor.position, BLOCK_MS)
             except apply.Poisoned as error:
                 logger.warning("a batch holds a poison action: isolating it", partition=partition, error=str(error))
@@ -152,10 +158,10 @@ class Drain:
     async def _failed(self, partition: int, error: Exception, failures: int) -> None:
         reason = type(error).__name__
         metrics.APPLY_FAILED.labels(reason).inc()
-        if self.failure != reason:
+        if self.failures.get(partition) != reason:
             said = {"partition": partition, "reason": reason, "error": str(error)}
             logger.warning("a batch was rolled back; trying again", **said)
-        self.failure = reason
+        self.failures[partition] = reason
         await asyncio.sleep(_pause(failures))
 
 

@@ -144,3 +144,5 @@ async def _watch(state: State) -> None:
         except (stream.Misconfigured, partitions.Mismatch) as error:
             logger.error("refusing actions", reason=str(error))  # noqa: TRY400 - the reason says it all
             state.log.refusal = Unavailable(str(error))
+        except Exception:
+            logger.exception("the look at the backlog met a fault of its own; trying again")

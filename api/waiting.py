@@ -84,6 +84,9 @@ class Waiting:
             except (RedisError, OSError) as error:
                 logger.warning("not listening, trying again", error=str(error) or type(error).__name__)
                 await asyncio.sleep(0.2)
+            except Exception:
+                logger.exception("listening met a fault of its own; trying again")
+                await asyncio.sleep(0.2)
 
     def _take(self, channel: bytes, data: bytes) -> None:
         if channel == keys.APPLIED_CHANNEL.encode():

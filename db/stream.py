@@ -26,7 +26,7 @@ logger = log.get("stream")
 ENTRY_BYTES: Final = 64 * 1024
 WAIT_MS: Final = 2000
 """How long an acknowledgement may wait for the disk or the replica before the answer is 503."""
-FLUSH_SECONDS: Final = 5.0
+FLUSH_SECONDS: Final = 3.0
 CHUNK: Final = 500
 """Entries of one trip: however large they are, a batch of 2,000 cannot take more memory than READ_BYTES and these."""
 READ_BYTES: Final = 16 << 20
@@ -111,6 +111,7 @@ class Log:
         self._entries: list[tuple[int, list[bytes]]] = []
         self._open: dict[int, tuple[int, int]] = {}
         self._wake = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._wire = Wire(client)
@@ -121,11 +122,12 @@ class Log:
         self._task = asyncio.create_task(self._run(), name="log-flush")
 
     async def stop(self) -> None:
-        """Let the flush under way end, then stop; what is still waiting is refused."""
+        """Let what has been appended go out, then stop; what comes now is refused."""
+        self._closing = True
         if self._task is not None:
-            self._task.cancel()
+            self._wake.set()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._fail(self._take()[0], Unavailable("shutting down"))
+            self._task = None
         await self._wire.close()
 
     def append(self, records: Iterable[tuple[int, bytes]]) -> asyncio.Future[str]:
@@ -133,6 +135,8 @@ class Log:
 
         Raises Unavailable at once, or through the future.
         """
+        if self._closing:
+            raise Unavailable("shutting down")
         if self.refusal is not None:
             raise self.refusal
         if self.backlog > self.limit:
@@ -148,8 +152,11 @@ class Log:
             self._open[partition] = (index, size + len(record))
             if not places or places[-1] != index:
                 places.append(index)
-        self._callers.append(caller)
-        self._wake.set()
+        if places:
+            self._callers.append(caller)
+            self._wake.set()
+        else:
+            caller.done.set_result("")
         return caller.done
 
     def _take(self) -> tuple[list[Append], list[tuple[int, list[bytes]]]]:
@@ -160,8 +167,11 @@ class Log:
 
     async def _run(self) -> None:
         while True:
-            await self._wake.wait()
+            if not self._closing:
+                await self._wake.wait()
             callers, entries = self._take()
+            if not callers:
+                return
             metrics.FLUSH_ACTIONS.observe(len(callers))
             try:
                 async with asyncio.timeout(FLUSH_SECONDS):
@@ -376,7 +386,7 @@ local held = redis.call('GET', KEYS[1])
 if held and held > ARGV[1] then return 0 end
 return redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3], 'NX') and 1 or 0
 """
-MODEL_SECONDS: Final = 3600
+MODEL_SECONDS: Final = 900
 DROPPED_SECONDS: Final = 10
 """Longer than any read takes from its query to its fill."""
 

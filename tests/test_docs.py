@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
-from api import app, body, ingest
+from api import app, body, ingest, reads, waiting
 from bench import report
 from bench.rows import Row
 from db import dev, metrics, stream
@@ -26,6 +26,7 @@ from jobs import action, session
 from jobs.action import Draft, Kind
 from jobs.families import KINDS
 from tests.api.service import Service, running
+from worker import apply, batch, drain, seen
 
 ROOT = Path(__file__).parents[1]
 DOCS = [
@@ -323,9 +324,26 @@ def test_the_limits_named_are_those_of_the_code() -> None:
         f"`flags` {action.OWN_ID} says that the id is ours",
     ):
         assert words in ACTIONS or words.strip("()") in ACTIONS, words
-    architecture = (ROOT / "docs" / "architecture.md").read_text()
-    assert f"{stream.ENTRY_BYTES >> 10} KiB" in architecture
-    assert f"{session.IDLE.seconds // 60} idle minutes" in architecture
+
+
+def test_the_figures_of_the_architecture_are_those_of_the_code() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for words in (
+        f"about {stream.ENTRY_BYTES >> 10} KiB",
+        f"{stream.MODEL_SECONDS // 60} minutes, and are a copy",
+        f"an empty model for {stream.DROPPED_SECONDS} s",
+        f"{session.IDLE.seconds // 60} idle minutes",
+        f"{seen.MOST_IDS:,} for each partition",
+        f"about {batch.ISOLATED} actions at most",
+        f"{drain.CONTENDED[0]} to {drain.CONTENDED[1]} s",
+        f"pause of up to {drain.PATIENCE:.0f} s",
+        f"has waited {drain.STALLED:.0f} s",
+        f"more than {apply.PAST.days} days ago, or {apply.FUTURE.days} days ahead",
+        f"waits up to {reads.AFTER_SECONDS:.0f} s",
+        f"every {waiting.POLL_SECONDS} s",
+    ):
+        assert words in text, words
+    assert f"for up to {stream.MODEL_SECONDS // 60} minutes" in OPERATIONS
 
 
 # Examples, sent

@@ -91,7 +91,7 @@ def _middleware(cors: Cors) -> Middleware:
 
 async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[None]:
     client = connect.redis(settings.log_url, connections=256)
-    pool = await connect.pool(settings, "milepost-api", 10, settings.read_database_url or settings.database_url)
+    pool = await connect.pool(settings, "milepost-api", 10)
     journal = Log(client, settings.partitions, settings.backlog_limit)
     waiting = Waiting(client, settings.partitions)
     clock = Clock(asyncio.get_running_loop())

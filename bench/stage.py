@@ -97,7 +97,7 @@ def await_http(url: str, seconds: float = 20.0) -> None:
 async def applied(conn: asyncpg.Connection, table: str, rows: int, seconds: float = 120.0) -> float:
     """Wait until a fact table holds `rows`; when that was, on the clock of perf_counter."""
     deadline = time.perf_counter() + seconds
-    while await conn.fetchval(f"SELECT count(*) FROM {table}") < rows:  # noqa: S608
+    while await conn.fetchval(f"SELECT count(*) FROM {table}") < rows:
         if time.perf_counter() > deadline:
             raise TimeoutError(f"{table} does not reach {rows} rows")
         await asyncio.sleep(0.02)

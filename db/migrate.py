@@ -63,7 +63,7 @@ async def down(conn: asyncpg.Connection, to: str | None = None, *, lock_seconds:
 
 
 async def make_days(conn: asyncpg.Connection) -> int:
-    """Make the day partitions from yesterday to a week ahead; how many were made now."""
+    """Make the day partitions from yesterday to two days ahead; how many were made now."""
     made: int = await conn.fetchval("SELECT ensure_days(current_date - 1, current_date + 7)")
     return made
 

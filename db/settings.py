@@ -38,7 +38,7 @@ class Settings(BaseSettings):
 
     env: Literal["development", "production"] = Field("development", description="production demands the URLs")
     database_url: str = Field("", description="Postgres that holds facts and state")
-    read_database_url: str = Field("", description="replica for analytics reads; default: DATABASE_URL")
+    read_database_url: str = Field("", description="replica for analytics answers, which do not exist yet: nothing reads it today")
     redis_url: str = Field("", description="Redis of arq: schedules and effects")
     stream_url: str = Field("", description="Redis of the log and the caches; default: REDIS_URL")
     partitions: int = Field(8, ge=1, le=512, description="streams of the log; fixed at the first start")
@@ -76,6 +76,8 @@ class Settings(BaseSettings):
             raise ValueError("production needs MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL")
         if self.jwt_secret and len(self.jwt_secret.encode()) < 32:
             raise ValueError("MILEPOST_JWT_SECRET needs 32 bytes at least")
+        if self.retention_days <= self.dedupe_days:
+            raise ValueError("MILEPOST_RETENTION_DAYS must be more than MILEPOST_DEDUPE_DAYS, whose ids the days hold")
         return self
 
     @property

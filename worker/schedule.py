@@ -56,7 +56,7 @@ class Context(TypedDict):
 
 
 async def make_days(ctx: Context) -> str:
-    """The fact tables' day partitions, a week ahead."""
+    """The fact tables' day partitions, from yesterday to two days ahead."""
     async with ctx["pool"].acquire() as conn:
         await batch.make_days(conn)
     return "made"

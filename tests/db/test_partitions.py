@@ -19,7 +19,7 @@ async def test_the_first_start_decides_and_another_count_is_refused(settings: Se
         await partitions.agree(pool, redis, 4)
         assert await partitions.recall(redis, 4)
         for check in (partitions.agree(pool, redis, 8), partitions.recall(redis, 8)):
-            with pytest.raises(partitions.Mismatch, match="MILEPOST_PARTITIONS is 8, but .* started with 4"):
+            with pytest.raises(partitions.Mismatch, match=r"MILEPOST_PARTITIONS is 8, but .* started with 4"):
                 await check
         assert await pool.fetchval("SELECT count(*) FROM partitions") == 4
     finally:

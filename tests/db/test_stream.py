@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from db import connect, keys, ports, stream, valkey_server
+from db.settings import Durability
 from db.stream import BacklogFull, Log, Misconfigured, Position, Unavailable
 
 PARTITIONS = 4
@@ -138,7 +139,7 @@ async def test_entries_stay_near_64_kib_and_callers_get_the_last_of_each_partiti
         assert max(len(entry.body) for entry in found) <= stream.ENTRY_BYTES + 100
         assert sum(len(_unpack(entry.body)) for entry in found) == count
     ends = [str((await stream.read(redis, partition, stream.START, 1000))[1][-1].position) for partition in range(3)]
-    assert texts == [f"0.{ends[0]},1.{ends[1]}", f"2.{ends[2]}", f"0.{ends[0]}"]
+    assert list(texts) == [f"0.{ends[0]},1.{ends[1]}", f"2.{ends[2]}", f"0.{ends[0]}"]
     assert len(await records(redis, 2)) == 2
 
 
@@ -230,12 +231,12 @@ async def test_the_bound_of_the_backlog_refuses_before_anything_is_sent(redis: R
     ids=lambda value: str(value)[:40],
 )
 async def test_what_a_promise_demands_of_redis(
-    tmp_path: Path, words: tuple[str, ...], durability: stream.Durability, waits: list[tuple[str | int, ...]] | None
+    tmp_path: Path, words: tuple[str, ...], durability: Durability, waits: list[tuple[str | int, ...]] | None
 ) -> None:
     with valkey(tmp_path / "one", *words) as url:
         client = await ready(url)
         if waits is None:
-            with pytest.raises(Misconfigured, match="CONFIG SET|appendonly"):
+            with pytest.raises(Misconfigured, match=r"CONFIG SET|appendonly"):
                 await stream.promise(client, durability)
         else:
             assert await stream.promise(client, durability) == waits
@@ -260,7 +261,7 @@ async def test_a_replica_must_have_it(tmp_path: Path, monkeypatch: pytest.Monkey
             ) as other:
                 replica = await ready(other)
                 async with asyncio.timeout(20):
-                    while (await replica.info("replication"))["master_link_status"] != "up":
+                    while (await replica.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110
                         await asyncio.sleep(0.02)
                 log.waits = [("WAIT", 1, 5000)]
                 await log.append([(0, record(1))])

@@ -25,18 +25,22 @@ def make(
     received_at: datetime = NOW,
     flags: int = 0,
     reply: str | None = None,
-    **ids: str | None,
+    user_id: str | None = None,
+    anonymous_id: str | None = None,
+    session_id: str | None = None,
+    org_id: str | None = None,
 ) -> Action:
     """An action as the door makes it; a click in session `s` unless told otherwise."""
-    who = ids or {"session_id": "s"}
-    subject = (metric_subject if kind == "metric.recorded" else session_subject)(Draft(id=action_id, **who))
+    if user_id is None and anonymous_id is None and session_id is None:
+        session_id = "s"
+    draft = Draft(id=action_id, user_id=user_id, anonymous_id=anonymous_id, session_id=session_id, org_id=org_id)
+    subject = (metric_subject if kind == "metric.recorded" else session_subject)(draft)
     assert subject is not None
     body = json.dumps(CLICK if data is None else data).encode()
-    whom = {name: who.get(name) for name in ("user_id", "anonymous_id", "session_id", "org_id")}
-    return Action(action_id, kind, subject, at, received_at, flags, body, **whom, reply=reply)
+    whom = (user_id, anonymous_id, session_id, org_id)
+    return Action(action_id, kind, subject, at, received_at, flags, body, *whom, reply)
 
 
-_maybe = st.none()
 _moments = st.integers(0, 12).map(lambda n: START + timedelta(minutes=7 * n))
 _devices = st.fixed_dictionaries(
     {},
@@ -95,7 +99,7 @@ def wandering(draw: st.DrawFn, visitors: int = 3) -> list[Action]:
     kinds = _payloads.filter(lambda payload: payload[0] != "metric.recorded")
     rows = draw(st.lists(st.tuples(kinds, moments, who, st.booleans()), max_size=20))
     return [
-        make(f"a{n}", kind, data, at=at, **({"user_id": f"v{v}"} if known else {"anonymous_id": f"v{v}"}))
+        make(f"a{n}", kind, data, at=at, user_id=f"v{v}" if known else None, anonymous_id=None if known else f"v{v}")
         for n, ((kind, data), at, v, known) in enumerate(rows)
     ]
 

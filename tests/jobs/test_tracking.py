@@ -255,6 +255,7 @@ async def test_the_read_model_names_of_applied_actions_are_those_the_fold_publis
     conn: asyncpg.Connection, subject: str
 ) -> None:
     kind, _, value = subject.partition(":")
-    action = make("a", **{f"{kind}_id": value})
+    ids: dict[str, Any] = {f"{kind}_id": value}
+    action = make("a", **ids)
     done = await apply.record(conn, items([action]), NOW - timedelta(days=8), replay=False)
     assert {name for name, _ in done.models} == set(await family.model_names(conn, items([action])))

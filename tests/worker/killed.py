@@ -1,8 +1,8 @@
 """`python -m tests.worker.killed`: for each line `<number> <when>` on stdin, a drain that ends by SIGKILL at a command.
 
-The commands to Postgres and Redis are counted where the clients send them. `before`: the command was never sent; `sent`:
-it was, and nobody read the answer. The drain is a fork, so that it starts at once; each answer is one line: `killed`, or
-`done` when the log was empty before the number was reached.
+The commands to Postgres and Redis are counted where the clients send them. `before`: the command was never sent;
+`sent`: it was, and nobody read the answer. The drain is a fork, so that it starts at once; each answer is one line:
+`killed`, or `done` when the log was empty before the number was reached.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from db import connect
 from db.settings import Settings
-from tests.worker.rig import Rig
+from tests.worker.rig import Rig, until
 from worker import drain
 
 POSTGRES = ("execute", "_execute", "_copy_in")
@@ -43,6 +43,7 @@ class Counter:
             if not waits:
                 await task
         os.kill(os.getpid(), signal.SIGKILL)
+        return None
 
 
 def count(number: int, when: str) -> None:
@@ -71,8 +72,7 @@ async def run() -> None:
     looking = connect.redis(settings.log_url)
     task = asyncio.create_task(drain.Drain(settings, pool, client, server).run())
     rig = Rig(settings, pool, looking, server)
-    while await looking.xlen("mp:{p0}:actions") or not await rig.is_done():
-        await asyncio.sleep(0.01)
+    await until(rig.is_done, "all is applied and trimmed")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -33,7 +33,7 @@ _encode = msgspec.msgpack.Encoder().encode
 async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
     """Poll with a deadline."""
     async with asyncio.timeout(PATIENCE):
-        while not await holds():
+        while not await holds():  # noqa: ASYNC110 what is waited for is on a server
             await asyncio.sleep(0.02)
     assert what
 

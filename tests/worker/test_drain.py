@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisGone
 
 from db import connect, keys, stream
 from jobs.action import Action
+from jobs.session import Session
 from jobs.tracking import encode
 from tests.jobs.making import NOW, START, make
 from tests.worker import rig as rigs
@@ -27,7 +28,7 @@ from worker.batch import Cursor
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 
 
-def poison(action_id: str, **ids: str) -> Action:
+def poison(action_id: str, **ids: Any) -> Action:
     """An action that only Postgres refuses: its flags do not fit into a smallint."""
     return make(action_id, flags=1 << 20, **ids)
 
@@ -328,7 +329,7 @@ async def test_a_dropped_model_is_not_filled_by_a_read_that_began_before(rig: Ri
     await rig.put([make("b")])
     await rig.finish()
     row = (await rig.sessions())["s"]
-    assert await rig.model("s") == encode(rigs.Session(**row))
+    assert await rig.model("s") == encode(Session(**row))
 
 
 # A Redis that lost data.
@@ -515,11 +516,12 @@ async def test_batches_come_near_the_wanted_number_of_actions(
     rig.settings = rig.settings.model_copy(update={"batch_actions": 400, "partitions": 4})
     seen: list[int] = []
     original = drain.Drain._count
-    monkeypatch.setattr(
-        drain.Drain,
-        "_count",
-        lambda self, done, seconds: (seen.append(len(done.items)), original(self, done, seconds))[1],
-    )
+
+    def count(self: drain.Drain, done: apply.Applied, seconds: float) -> None:
+        seen.append(len(done.items))
+        original(self, done, seconds)
+
+    monkeypatch.setattr(drain.Drain, "_count", count)
     await rig.put([make(f"a{n}") for n in range(4000)], size=size)
     await rig.finish()
     assert sum(seen) == 4000
@@ -547,7 +549,7 @@ async def test_a_redis_without_memory_is_drained_all_the_same(rig: Rig) -> None:
     await rig.finish()
     await rig.put([make("b")])
     admin = Redis.from_url(rig.settings.redis_url)
-    held = await admin.config_get("maxmemory")  # type: ignore[arg-type]
+    held = await admin.config_get("maxmemory")
     await admin.config_set("maxmemory", "1")
     try:
         with pytest.raises(Exception, match="maxmemory"):

@@ -1,4 +1,4 @@
-"""The aiohttp application: its routes, its one middleware, its start and stop."""
+"""The aiohttp application: its routes, what stands around each, its start and stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
 from api import errors, health, ingest, openapi, protocol, sessions
@@ -52,41 +52,60 @@ def make(settings: Settings) -> web.Application:
     protocol.use()
     app = web.Application(
         client_max_size=BODY_BYTES,
-        middlewares=[_middleware(Cors(settings.cors_origins))],
         # Bodies are inflated by api/inflate.py: aiohttp takes a gzip that breaks off for a whole one.
         handler_args={"auto_decompress": False, "lingering_time": protocol.LINGER_SECONDS},
     )
-    app.add_routes(routes())
+    cors = Cors(settings.cors_origins)
+    app.add_routes([web.route(one.method, one.path, around(one.handler, cors)) for one in routes()])
+    app.router.add_route("*", "/{path:.*}", around(_elsewhere(cors), cors, "none"))
     app.cleanup_ctx.append(lambda _: _lifetime(app, settings))
     return app
 
 
-def _middleware(cors: Cors) -> Middleware:
-    """Around every request: errors become answers, CORS headers stand on errors too, the time is measured."""
-    observed: dict[tuple[web.AbstractRoute, int], metrics.Observe] = {}
+def around(handler: Handler, cors: Cors, name: str | None = None) -> Handler:
+    """Around every handler: errors become answers, CORS headers stand on errors too, the time is measured.
 
-    @web.middleware
-    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+    Not a middleware of aiohttp's, whose machinery adds 3 us to the 25 of a bare request.
+    """
+    observed: dict[tuple[str, int], metrics.Timing] = {}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
         # The loop's time is read once a turn: exact to a millisecond, as the buckets are.
         seconds = request.app[STATE].clock.seconds
         started = seconds()
         try:
-            response = cors.preflight(request) or await handler(request)
+            response = await handler(request)
         except Exception as error:  # noqa: BLE001 - the edge: errors.response logs what is our mistake
             response = errors.response(error)
         if cors.origins:
             cors.allow(request, response)
-        route = request.match_info.route
-        observe = observed.get((route, response.status))
-        if observe is None:
-            name = route.resource.canonical if route.resource else "none"
-            observe = metrics.http(name, request.method, response.status)
-            if route.resource:
-                observed[route, response.status] = observe
-        observe(seconds() - started)
+        key = (metrics.method(request.method), response.status)
+        timing = observed.get(key)
+        if timing is None:
+            resource = request.match_info.route.resource
+            timing = observed[key] = metrics.http(name or (resource.canonical if resource else ""), *key)
+        timing.observe(seconds() - started)
         return response
 
-    return around
+    return answer
+
+
+def _elsewhere(cors: Cors) -> Handler:
+    """What no route takes: a browser's preflight, a known path with another method, an unknown path."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        allowed = cors.preflight(request)
+        if allowed is not None:
+            return allowed
+        methods: set[str] = set()
+        for resource in request.app.router.resources():
+            if resource is not request.match_info.route.resource:
+                methods |= (await resource.resolve(request))[1]
+        if methods:
+            raise web.HTTPMethodNotAllowed(request.method, methods)
+        raise web.HTTPNotFound
+
+    return answer
 
 
 async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[None]:
@@ -135,6 +154,7 @@ async def _watch(state: State) -> None:
     """Look at the backlog; check a Redis that came back as a start would."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
+        metrics.fold()
         try:
             if not state.ready:
                 await _check(state)

@@ -29,7 +29,7 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?:$|[,;\s])", re.IGN
 _JSON: Final = frozenset(("application/json", "text/plain", "application/octet-stream", ""))
 _NDJSON: Final = frozenset(("application/x-ndjson", "application/ndjson", "application/jsonl"))
 _encode: Final = msgspec.msgpack.Encoder().encode
-_accepted = {name: metrics.ACCEPTED.labels(name) for name in KINDS}
+_accepted = {name: metrics.Tally(metrics.ACCEPTED.labels(name)) for name in KINDS}
 
 Outcome = asyncio.Future[tuple[Any, bool]]
 
@@ -154,10 +154,10 @@ async def append(state: State, actions: Sequence[Action]) -> str:
     records = [(stream.partition_of(action.subject, partitions), _encode(action)) for action in actions]
     position = await state.log.append(records)
     if len(actions) == 1:
-        _accepted[actions[0].kind].inc()
+        _accepted[actions[0].kind].add()
     else:
         for kind, number in Counter(action.kind for action in actions).items():
-            _accepted[kind].inc(number)
+            _accepted[kind].add(number)
     return position
 
 

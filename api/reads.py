@@ -18,7 +18,7 @@ PIPE: Final = sql.read("pipe")
 AFTER_SECONDS: Final = 2.0
 
 Load = Callable[[asyncpg.Connection], Awaitable[bytes | None]]
-_hit, _miss = metrics.CACHE.labels("hit"), metrics.CACHE.labels("miss")
+_hit, _miss = (metrics.Tally(metrics.CACHE.labels(result)) for result in ("hit", "miss"))
 
 
 async def after(request: web.Request, state: State) -> bool:
@@ -38,9 +38,9 @@ async def model(state: State, subject: str, name: str, load: Load) -> bytes | No
     partition = stream.partition_of(subject, state.log.partitions)
     held = await state.reads.get(keys.model(partition, name))
     if held:
-        _hit.inc()
+        _hit.add()
         return held
-    _miss.inc()
+    _miss.add()
     async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         # The position of the same snapshot says how new the model is.
         position = Position(*await conn.fetchval(PIPE["position"], partition))

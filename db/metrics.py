@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from bisect import bisect_left
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client import generate_latest, multiprocess, registry
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    registry,
+)
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -46,13 +54,74 @@ LAG: Final = Gauge(
 )
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
-Observe = Callable[[float], None]
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
 
 
-def http(route: str, method: str, status: int) -> Observe:
-    """Where to put the seconds of requests to one route; invented methods count as one."""
-    return HTTP.labels(route, method if method in _METHODS else "OTHER", status).observe
+class Tally:
+    """A counter's increments as a plain number until `fold`: the counter itself costs 1 us, with its lock."""
+
+    __slots__ = ("_counter", "_number")
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter, self._number = counter, 0
+        _tallies.append(self)
+
+    def add(self, number: int = 1) -> None:
+        """Count."""
+        self._number += number
+
+    def fold(self) -> None:
+        """Into the counter."""
+        number, self._number = self._number, 0
+        if number:
+            self._counter.inc(number)
+
+
+class Timing:
+    """A histogram's observations as plain numbers until `fold`: observing each took 5 of a request's 33 us."""
+
+    __slots__ = ("_bounds", "_counts", "_histogram", "_sum")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._bounds: list[float] = list(histogram._upper_bounds)  # noqa: SLF001
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
+        _tallies.append(self)
+
+    def observe(self, seconds: float) -> None:
+        """Note one."""
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    def fold(self) -> None:
+        """Into the histogram, which knows no other way to take many at once than its own parts."""
+        counts, self._counts = self._counts, [0] * len(self._bounds)
+        total, self._sum = self._sum, 0.0
+        for bucket, number in zip(self._histogram._buckets, counts, strict=True):  # noqa: SLF001
+            if number:
+                bucket.inc(number)
+        if any(counts):
+            self._histogram._sum.inc(total)  # noqa: SLF001
+
+
+_tallies: list[Tally | Timing] = []
+
+
+def fold() -> None:
+    """Put what was gathered into the metrics; each process does it twice a second, and before it is asked."""
+    for tally in _tallies:
+        tally.fold()
+
+
+def method(name: str) -> str:
+    """A method's label: invented ones count as one."""
+    return name if name in _METHODS else "OTHER"
+
+
+def http(route: str, method: str, status: int) -> Timing:
+    """Where to put the seconds of requests to one route."""
+    return Timing(HTTP.labels(route, method, status))
 
 
 def unseen() -> None:
@@ -63,6 +132,7 @@ def unseen() -> None:
 
 def exposition() -> bytes:
     """The Prometheus text of this process, or of all processes that share the multiprocess folder."""
+    fold()
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(registry.REGISTRY)
     shared = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""How many partitions there are: fixed at the first start, in Postgres, and known to Redis for when Postgres is away."""
+"""How many partitions there are: fixed at the first start, kept in Postgres, known to Redis."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def agree(pool: asyncpg.Pool, client: Redis, wanted: int) -> None:
     """Make the partitions at the first start; afterwards demand the same number. Raises Mismatch."""
     await pool.execute(QUERIES["make_partitions"], wanted)
     held = await pool.fetchval(QUERIES["count_partitions"])
-    # Only where it is not there yet: a Redis at its memory bound refuses every SET, and its worker must start to drain it.
+    # Only where it is not there yet: a full Redis refuses every SET, and its worker must start to drain it.
     if await client.get(keys.PARTITIONS) != str(held).encode():
         await client.set(keys.PARTITIONS, held)
     _demand(wanted, held)

@@ -6,16 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
+from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ConnectionError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 Command = tuple[str | int | bytes, ...]
 READ_SECONDS: Final = 2.0
 
 
 class Wire:
-    """Commands in one packet, answers in order. The caller bounds the time: a pipeline of a pool costs four times it."""
+    """Commands in one packet, answers in order; the caller bounds the time. A pool's pipeline costs four times it."""
 
     def __init__(self, client: Redis) -> None:
         self.client = client
@@ -69,7 +70,7 @@ class Reads:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        _answer(self._asked, ConnectionError("shutting down"))
+        _answer(self._asked, exceptions.ConnectionError("shutting down"))
         await self._wire.close()
 
     def get(self, key: str) -> asyncio.Future[bytes | None]:
@@ -88,10 +89,10 @@ class Reads:
                 async with asyncio.timeout(READ_SECONDS):
                     values = await self._wire.send([("GET", key) for key in asked])
             except (RedisError, OSError, TimeoutError) as error:
-                _answer(asked, ConnectionError(str(error) or type(error).__name__))
+                _answer(asked, exceptions.ConnectionError(str(error) or type(error).__name__))
                 continue
             except BaseException:
-                _answer(asked, ConnectionError("shutting down"))
+                _answer(asked, exceptions.ConnectionError("shutting down"))
                 raise
             for futures, value in zip(asked.values(), values, strict=True):
                 for future in futures:

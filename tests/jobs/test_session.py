@@ -65,6 +65,20 @@ def test_of_devices_seen_in_one_moment_always_the_same_one_stays(
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((None, 1, None), ("", 1, None)), (("a", None, 1), ("a", 0, 1)), (("a", 1, None), ("b", 0, None))],
+)
+def test_of_two_devices_in_one_moment_the_order_does_not_matter(one: Device, other: Device) -> None:
+    kept = []
+    for order in ((one, other), (other, one)):
+        session = opened()
+        for device in order:
+            fold.device(session, START, device)
+        kept.append((session.device_type, session.viewport_width, session.viewport_height))
+    assert kept == [other, other]
+
+
 def test_a_percentage_never_falls_and_completion_is_the_first() -> None:
     session = opened()
     fold.snapshot(session, START + 2 * MINUTE, None, 100.0, ordered=False)

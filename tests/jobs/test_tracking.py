@@ -154,6 +154,14 @@ def test_a_late_action_that_would_join_two_sessions_leaves_them_two() -> None:
     assert memory.visits() == {"user:u": [["a0", "a25"], ["a50"]]}
 
 
+def test_an_outcome_is_not_changed_by_what_follows_in_its_batch() -> None:
+    states = States()
+    batch = items(make(f"a{n}", at=START + n * MINUTE, user_id="u") for n in (0, 50, 25))
+    family.fold(states, batch)
+    told = [family.outcome(states, action)["sessionId"].rpartition("@")[2] for _, action, _ in batch]
+    assert told == [str(int((START + n * MINUTE).timestamp() * 1000)) for n in (0, 50, 0)]
+
+
 def test_a_session_id_makes_one_session_however_long_its_pauses() -> None:
     memory = applied([[make(f"a{n}", at=START + n * 300 * MINUTE) for n in range(3)]])
     assert memory.rows()["s"]["interactions"] == 3
@@ -229,6 +237,15 @@ async def test_visitors_through_postgres_are_what_the_fold_says(
         assert await sessions(conn) == whole.rows()
         ids = {(row[0], row[1]): row[2] for rows in (await held(conn)).values() for row in rows}
         assert ids == {(row[0], row[1]): row[2] for rows in whole.facts.values() for row in rows}
+
+
+@pytest.mark.parametrize("minutes", [-30, -29, 29, 30])
+async def test_a_visitor_s_action_finds_the_session_near_it_in_either_direction(
+    conn: asyncpg.Connection, minutes: int
+) -> None:
+    near = make("b", at=START + minutes * MINUTE, user_id="u")
+    await recorded(conn, [[make("a", at=START, user_id="u")], [near]])
+    assert [row["interactions"] for row in (await sessions(conn)).values()] == [2]
 
 
 async def test_one_old_action_does_not_load_every_session_that_others_ever_had(conn: asyncpg.Connection) -> None:

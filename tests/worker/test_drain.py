@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from jobs.tracking import encode
 from tests.jobs.making import NOW, START, make
 from tests.worker import rig as rigs
 from tests.worker.rig import Rig, until
-from worker import apply, drain
+from worker import apply, batch, drain
 from worker.batch import Cursor
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -109,6 +109,37 @@ async def test_500_poisons_in_a_row_do_not_stop_the_partition(rig: Rig) -> None:
     await rig.finish()
     await rig.check([make("good")])
     assert len(await rig.dead()) == 600
+
+
+async def test_a_batch_that_isolates_is_small(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "ISOLATED", 20)
+    sizes: list[int] = []
+    original = apply.isolate
+
+    async def isolate(conn: asyncpg.Connection, items: Sequence[apply.Item], *rest: Any) -> None:
+        sizes.append(len(items))
+        await original(conn, items, *rest)
+
+    monkeypatch.setattr(apply, "isolate", isolate)
+    await rig.put([poison(f"p{n}") for n in range(60)], size=5)
+    await rig.finish()
+    assert max(sizes) == 20
+    assert len(await rig.dead()) == 60
+
+
+async def test_a_batch_that_never_fits_into_its_time_becomes_smaller(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = apply.record
+
+    async def record(conn: asyncpg.Connection, items: Sequence[apply.Item], *rest: Any) -> apply.Applied:
+        if len(items) > 5:
+            raise TimeoutError
+        return await original(conn, items, *rest)
+
+    monkeypatch.setattr(apply, "record", record)
+    actions = [make(f"a{n}") for n in range(40)]
+    await rig.put(actions)
+    await rig.finish()
+    await rig.check(actions)
 
 
 async def test_who_waits_for_poison_is_told(rig: Rig) -> None:
@@ -230,8 +261,6 @@ STEPS = ["read", "_apply", "bury", "publish", "forget"]
 async def test_a_fault_at_any_step_leaves_nothing_partial(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
-    from worker import batch
-
     owner: Any = {"_apply": batch, "bury": apply}.get(step, stream)
     original, left = getattr(owner, step), [1]
 
@@ -345,6 +374,7 @@ async def test_after_a_flush_everything_is_read_again_and_counts_once(rig: Rig) 
     await rig.put(again)
     await rig.finish()
     await rig.check([*first, make("new", session_id="s1")])
+    assert not await rig.dead()
 
 
 async def test_ids_below_the_position_are_read_in_a_redis_that_lost_data(rig: Rig) -> None:
@@ -355,6 +385,20 @@ async def test_ids_below_the_position_are_read_in_a_redis_that_lost_data(rig: Ri
     records = [msgspec.msgpack.encode(a) for a in (make("a", flags=4), make("b", flags=4))]
     for n, record in enumerate(records):
         await rig.put_bytes(partition, stream.pack([record]), f"{n + 1}-0")
+    await rig.finish()
+    await rig.check([make("a"), make("b")])
+    assert not await rig.dead()
+
+
+async def test_ids_below_the_position_count_also_when_they_come_after_the_loss_was_seen(rig: Rig) -> None:
+    await rig.put([make("a")])
+    await rig.finish()
+    await rig.client.flushdb()
+    partition = rig.partition("session:s")
+    seen = await rig.apply(partition, cursor=Cursor(partition, count=64))
+    assert seen is not None
+    assert (seen.entries, seen.position) == (0, stream.START)
+    await rig.put_bytes(partition, stream.pack([msgspec.msgpack.encode(make("b"))]), "1-0")
     await rig.finish()
     await rig.check([make("a"), make("b")])
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from api import waiting
 from api.errors import Problem
 from api.state import State
-from db import keys, metrics, sql, stream
+from db import keys, metrics, models, sql, stream
 from db.stream import Position
 
 PIPE: Final = sql.read("pipe")
@@ -46,5 +46,5 @@ async def model(state: State, subject: str, name: str, load: Load) -> bytes | No
         position = Position(*await conn.fetchval(PIPE["position"], partition))
         body = await load(conn)
     if body is not None:
-        await stream.fill(state.redis, partition, position, name, body)
+        await models.fill(state.redis, partition, position, name, body)
     return body

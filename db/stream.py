@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -354,119 +354,9 @@ async def wait(client: Redis, partition: int, after: Position, milliseconds: int
     return bool(found)
 
 
-# Caches move with the position only: a worker that slept between its commit and here must not undo a newer one.
-# And nothing is touched in another Redis than was read, where entries below the position may be new. The trim comes
-# first, so that a Redis that is full takes the rest.
-_GUARDED: Final = """
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-if (redis.call('GET', KEYS[2]) or '') .. '/' .. run ~= ARGV[3] then return -1 end
-redis.call('XTRIM', KEYS[3], 'MINID', ARGV[4])
-"""
-_PUBLISH: Final = (
-    _GUARDED
-    + """
-local held = redis.call('GET', KEYS[1])
-if held and held >= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1])
-for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 1], 'EX', ARGV[2]) end
-return 1
-"""
-)
-_FORGET: Final = (
-    _GUARDED
-    + """
-redis.call('SET', KEYS[1], ARGV[1])
-for i = 4, #KEYS do redis.call('DEL', KEYS[i]) end
-return 1
-"""
-)
-# A miss may fill a model only with what is as new as the partition: else a dropped one would come back stale.
-_FILL: Final = """
-local held = redis.call('GET', KEYS[1])
-if held and held > ARGV[1] then return 0 end
-return redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3], 'NX') and 1 or 0
-"""
-MODEL_SECONDS: Final = 900
-DROPPED_SECONDS: Final = 10
-"""Longer than any read takes from its query to its fill."""
-
-
 def sortable(position: Position) -> str:
     """A position whose order as text is its order."""
     return f"{position.ms:020d}-{position.seq:020d}"
-
-
-async def publish(
-    client: Redis,
-    partition: int,
-    generation: str,
-    position: Position,
-    models: Mapping[str, bytes],
-    replies: Mapping[str, bytes],
-) -> None:
-    """After the commit, in one trip: 8 caches and the applied position, 9 outcomes to who waits, 10 trim.
-
-    `generation` is what was read, with the server's run id: "<generation>/<run id>". In another Redis nothing changes.
-    """
-    pipe = client.pipeline(transaction=False)
-    _guarded(pipe, _PUBLISH, partition, generation, position, models, *models.values())
-    for channel, body in replies.items():
-        pipe.publish(keys.REPLY_CHANNEL + channel, body)
-    await pipe.execute()
-
-
-async def forget(client: Redis, partition: int, generation: str, position: Position, names: Iterable[str]) -> None:
-    """Set the applied position as Postgres has it, drop these models, and trim."""
-    pipe = client.pipeline(transaction=False)
-    _guarded(pipe, _FORGET, partition, generation, position, names)
-    await pipe.execute()
-
-
-def _guarded(
-    pipe: Pipeline,
-    script: str,
-    partition: int,
-    generation: str,
-    position: Position,
-    names: Iterable[str],
-    *bodies: bytes,
-) -> None:
-    own = (keys.applied(partition), keys.generation(partition), keys.actions(partition))
-    held = [*own, *(keys.model(partition, name) for name in names)]
-    above = f"{position.ms}-{position.seq + 1}"
-    values = (sortable(position), MODEL_SECONDS, generation, above, *bodies)
-    pipe.execute_command("EVAL", script, len(held), *held, *values)
-    pipe.publish(keys.APPLIED_CHANNEL, f"{partition}.{position}")
-
-
-async def forget_all(client: Redis, partition: int) -> None:
-    """Drop every model of a partition: Redis lost what was written last, so that any of them may be old."""
-    cursor, pattern = 0, keys.model(partition, "*")
-    while True:
-        cursor, found = await client.scan(cursor, match=pattern, count=1000)
-        if found:
-            await client.unlink(*found)
-        if not cursor:
-            return
-
-
-async def drop(client: Redis, partition: int, names: Iterable[str]) -> None:
-    """Drop models that changed beside the log, and keep reads that are under way from filling them with the old row.
-
-    An empty model counts as none: it only stands in the way of `fill`.
-    """
-    pipe = client.pipeline(transaction=False)
-    for name in names:
-        pipe.set(keys.model(partition, name), b"", ex=DROPPED_SECONDS)
-    await pipe.execute()
-
-
-async def fill(client: Redis, partition: int, position: Position, name: str, body: bytes) -> None:
-    """Keep a model that was read from Postgres together with `position`, unless Redis knows better."""
-    pipe = client.pipeline(transaction=False)
-    held = (keys.applied(partition), keys.model(partition, name))
-    pipe.execute_command("EVAL", _FILL, len(held), *held, sortable(position), body, MODEL_SECONDS)
-    await pipe.execute()
 
 
 async def applied(client: Redis, partitions: Iterable[int]) -> list[Position]:

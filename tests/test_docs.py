@@ -19,7 +19,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from api import app, body, ingest, reads, waiting
 from bench import report
 from bench.rows import Row
-from db import dev, metrics, stream
+from db import dev, metrics, models, stream
 from db.settings import Settings
 from db.state import State
 from jobs import action, session
@@ -330,8 +330,8 @@ def test_the_figures_of_the_architecture_are_those_of_the_code() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     for words in (
         f"about {stream.ENTRY_BYTES >> 10} KiB",
-        f"{stream.MODEL_SECONDS // 60} minutes, and are a copy",
-        f"an empty model for {stream.DROPPED_SECONDS} s",
+        f"{models.MODEL_SECONDS // 60} minutes, and are a copy",
+        f"an empty model for {models.DROPPED_SECONDS} s",
         f"{session.IDLE.seconds // 60} idle minutes",
         f"{seen.MOST_IDS:,} for each partition",
         f"about {batch.ISOLATED} actions at most",
@@ -343,7 +343,7 @@ def test_the_figures_of_the_architecture_are_those_of_the_code() -> None:
         f"every {waiting.POLL_SECONDS} s",
     ):
         assert words in text, words
-    assert f"for up to {stream.MODEL_SECONDS // 60} minutes" in OPERATIONS
+    assert f"for up to {models.MODEL_SECONDS // 60} minutes" in OPERATIONS
 
 
 # Examples, sent

@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 from redis.asyncio import Redis
 
-from db import log, metrics, sql, stream
+from db import log, metrics, models, sql, stream
 from db.connect import Server
 from db.stream import Position
 from jobs.families import FAMILIES
@@ -68,8 +68,8 @@ async def run(
             # Nothing below its newest id comes any more: with nothing left to read that is the position.
             end = await stream.last_position(client, partition)
             _, entries = await stream.read(client, partition, position, cursor.count)
-            await stream.forget(client, partition, generation, position if entries else end, ())
-            await stream.forget_all(client, partition)
+            await models.forget(client, partition, generation, position if entries else end, ())
+            await models.forget_all(client, partition)
         elif moved:
             await _clean(conn, client, partition, generation, position)
         done = Applied(end, generation)
@@ -123,7 +123,7 @@ async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, genera
     for family in FAMILIES:
         own = [item for item in left.items if family.owns(item[1].kind)]
         names.update(await family.model_names(conn, own) if own else ())
-    await stream.forget(client, partition, generation, position, names)
+    await models.forget(client, partition, generation, position, names)
 
 
 async def make_days(conn: asyncpg.Connection, days: Iterable[date] = ()) -> None:

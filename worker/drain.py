@@ -15,7 +15,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db import connect, log, metrics, stream
+from db import connect, log, metrics, models, stream
 from db.connect import Server
 from db.settings import Settings
 from worker import apply, batch
@@ -112,7 +112,7 @@ class Drain:
             self._count(done, time.perf_counter() - started)
             self._adapt(cursor, done)
             # 8 to 10. Dying before or in it: the next who takes the partition drops the caches, then trims.
-            await stream.publish(
+            await models.publish(
                 self.client, cursor.partition, done.generation, done.position, dict(done.models), _replies(done)
             )
         cursor.keep(done)

@@ -26,7 +26,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 
-from db import keys, log, sql, stream
+from db import keys, log, models, sql, stream
 from db.settings import Settings
 from jobs import session
 from jobs.tracking import QUERIES as TRACKING
@@ -90,7 +90,7 @@ async def _drop_models(ctx: Context, rows: Sequence[asyncpg.Record]) -> None:
         partition = stream.partition_of(row["subject"], ctx["settings"].partitions)
         names[partition].append(f"session:{row['session_id']}")
     for partition, own in names.items():
-        await stream.drop(ctx["log"], partition, own)
+        await models.drop(ctx["log"], partition, own)
 
 
 async def forget_workers(ctx: Context) -> str:

@@ -74,7 +74,7 @@ BEGIN
         JOIN pg_partitioned_table p ON p.partrelid = i.inhparent
         JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
         WHERE a.attname = 'received_at' AND c.relnamespace = 'public'::regnamespace
-          AND right(c.relname, 8) < to_char(before, 'YYYYMMDD') ORDER BY c.relname
+          AND c.relname ~ '_[0-9]{8}$' AND right(c.relname, 8) < to_char(before, 'YYYYMMDD') ORDER BY c.relname
     LOOP
         EXECUTE format('DROP TABLE %I', child.relname);
         RETURN NEXT child.relname;

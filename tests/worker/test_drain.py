@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisGone
 
-from db import connect, keys, stream
+from db import connect, keys, models, stream
 from jobs.action import Action
 from jobs.session import Session
 from jobs.tracking import encode
@@ -261,7 +261,7 @@ STEPS = ["read", "_apply", "bury", "publish", "forget"]
 async def test_a_fault_at_any_step_leaves_nothing_partial(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
-    owner: Any = {"_apply": batch, "bury": apply}.get(step, stream)
+    owner: Any = {"_apply": batch, "bury": apply, "read": stream}.get(step, models)
     original, left = getattr(owner, step), [1]
 
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -293,7 +293,7 @@ async def test_a_cache_that_could_not_be_written_does_not_stay_old(rig: Rig, mon
     await until(rig.is_done, "applied")
     old = await rig.model("s")
     assert old
-    failing, original = [1], stream.publish
+    failing, original = [1], models.publish
 
     async def publish(*args: Any) -> None:
         if failing[0]:
@@ -301,7 +301,7 @@ async def test_a_cache_that_could_not_be_written_does_not_stay_old(rig: Rig, mon
             raise RedisGone("gone")
         await original(*args)
 
-    monkeypatch.setattr(stream, "publish", publish)
+    monkeypatch.setattr(models, "publish", publish)
     await rig.put([make("b")])
     await until(rig.is_done, "applied")
     assert failing == [0]
@@ -322,14 +322,14 @@ async def test_an_older_position_never_overwrites_a_newer_model(rig: Rig) -> Non
     newest = (await stream.applied(rig.client, [partition]))[0]
     older = stream.Position(newest.ms - 1, 0)
     for position in (older, newest):
-        await stream.publish(rig.client, partition, generation, position, {"session:s": b"old"}, {})
+        await models.publish(rig.client, partition, generation, position, {"session:s": b"old"}, {})
         assert await rig.model("s") == held
     assert await stream.applied(rig.client, [partition]) == [newest]
     later = stream.Position(newest.ms + 1, 0)
-    await stream.publish(rig.client, partition, generation, later, {"session:s": b"new"}, {})
+    await models.publish(rig.client, partition, generation, later, {"session:s": b"new"}, {})
     assert await rig.model("s") == b"new"
     name = keys.model(partition, "session:s")
-    assert 0 < await rig.client.ttl(name) <= stream.MODEL_SECONDS
+    assert 0 < await rig.client.ttl(name) <= models.MODEL_SECONDS
 
 
 async def test_a_read_fills_only_what_is_as_new_as_the_partition(rig: Rig) -> None:
@@ -338,13 +338,13 @@ async def test_a_read_fills_only_what_is_as_new_as_the_partition(rig: Rig) -> No
     partition = rig.partition("session:s")
     (newest,), name = await stream.applied(rig.client, [partition]), keys.model(partition, "session:s")
     await rig.client.delete(name)
-    await stream.fill(rig.client, partition, stream.Position(newest.ms - 1, 0), "session:s", b"old")
+    await models.fill(rig.client, partition, stream.Position(newest.ms - 1, 0), "session:s", b"old")
     assert await rig.client.get(name) is None
-    await stream.fill(rig.client, partition, newest, "session:s", b"new")
+    await models.fill(rig.client, partition, newest, "session:s", b"new")
     assert await rig.client.get(name) == b"new"
-    await stream.fill(rig.client, partition, newest, "session:s", b"another")
+    await models.fill(rig.client, partition, newest, "session:s", b"another")
     assert await rig.client.get(name) == b"new"
-    assert 0 < await rig.client.ttl(name) <= stream.MODEL_SECONDS
+    assert 0 < await rig.client.ttl(name) <= models.MODEL_SECONDS
 
 
 async def test_a_dropped_model_is_not_filled_by_a_read_that_began_before(rig: Rig) -> None:
@@ -352,8 +352,8 @@ async def test_a_dropped_model_is_not_filled_by_a_read_that_began_before(rig: Ri
     await rig.finish()
     partition = rig.partition("session:s")
     (newest,) = await stream.applied(rig.client, [partition])
-    await stream.drop(rig.client, partition, ["session:s"])
-    await stream.fill(rig.client, partition, newest, "session:s", b"old")
+    await models.drop(rig.client, partition, ["session:s"])
+    await models.fill(rig.client, partition, newest, "session:s", b"old")
     assert await rig.model("s") == b""
     await rig.put([make("b")])
     await rig.finish()
@@ -466,8 +466,8 @@ async def test_nothing_is_trimmed_or_written_in_another_redis_than_was_read(rig:
     await rig.client.delete(keys.actions(partition))
     await rig.put_bytes(partition, b"", "1-1")  # new, and below the position
     other = f"x{token}/{run}" if change == "generation" else f"{token}/x{run}"
-    await stream.publish(rig.client, partition, other, done.position, dict(done.models), {})
-    await stream.forget(rig.client, partition, other, done.position, ["session:s"])
+    await models.publish(rig.client, partition, other, done.position, dict(done.models), {})
+    await models.forget(rig.client, partition, other, done.position, ["session:s"])
     assert await rig.client.xlen(keys.actions(partition)) == 1
     assert await rig.model("s") is None
     assert await stream.applied(rig.client, [partition]) == [stream.START]
@@ -480,7 +480,7 @@ async def test_a_trim_leaves_what_is_above_the_position(rig: Rig) -> None:
     done = await rig.apply(partition, cursor=cursor)
     assert done is not None
     assert done.position == first
-    await stream.publish(rig.client, partition, done.generation, done.position, {}, {})
+    await models.publish(rig.client, partition, done.generation, done.position, {}, {})
     assert [entry.position for entry in (await stream.read(rig.client, partition, stream.START, 10))[1]] == [second]
 
 

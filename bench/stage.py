@@ -19,9 +19,8 @@ from pathlib import Path
 import asyncpg
 from redis.asyncio import Redis
 
-from db import connect, keys, migrate, service_keys
+from db import connect, days, keys, migrate, service_keys
 from db.embedded import Urls
-from worker import batch
 
 JWT_SECRET = "a secret of the bench, never of anything else"  # noqa: S105
 
@@ -50,7 +49,7 @@ async def prepare(urls: Urls) -> Stage:
     conn = await connect.postgres(urls.database_url)
     try:
         await migrate.up(conn)
-        await batch.make_days(conn)
+        await days.make(conn)
         key = await service_keys.create(conn, "bench", ("ingest", "read", "admin"))
     finally:
         await conn.close()

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
-from db import command, connect, dump, migrate, schema, service_keys
+from db import command, connect, days, dump, migrate, schema, service_keys
 from db import status as statuses
 from db.command import run
 from db.settings import stop
@@ -54,7 +54,7 @@ def migrate_(
 async def _migrate(lock_seconds: float) -> list[str]:
     async with command.postgres() as conn:
         applied = await migrate.up(conn, lock_seconds=lock_seconds)
-        await migrate.make_days(conn)
+        await days.make(conn)
     return applied
 
 

@@ -62,12 +62,6 @@ async def down(conn: asyncpg.Connection, to: str | None = None, *, lock_seconds:
     return undone[::-1]
 
 
-async def make_days(conn: asyncpg.Connection) -> int:
-    """Make the day partitions from yesterday to two days ahead; how many were made now."""
-    made: int = await conn.fetchval("SELECT ensure_days(current_date - 1, current_date + 7)")
-    return made
-
-
 def _after(applied: list[str], to: str | None) -> list[str]:
     if to is None:
         return applied[-1:]

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from db import connect, embedded, migrate
+from db import connect, days, embedded, migrate
 from db.settings import Settings
 
 FAILED = pytest.StashKey[bool]()
@@ -63,7 +63,7 @@ async def _template(_server: asyncpg.Connection, urls: embedded.Urls) -> AsyncIt
     await _server.execute(f'CREATE DATABASE "{PREFIX}_template"')
     conn = await connect.postgres(of_database(urls.database_url, f"{PREFIX}_template"))
     await migrate.up(conn)
-    await migrate.make_days(conn)
+    await days.make(conn)
     await conn.close()
     yield f"{PREFIX}_template"
     await _server.execute(f'DROP DATABASE "{PREFIX}_template"')

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import asyncpg
@@ -124,13 +123,3 @@ async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, genera
         own = [item for item in left.items if family.owns(item[1].kind)]
         names.update(await family.model_names(conn, own) if own else ())
     await models.forget(client, partition, generation, position, names)
-
-
-async def make_days(conn: asyncpg.Connection, days: Iterable[date] = ()) -> None:
-    """The day partitions of the fact tables around today, and of these days, in a transaction of their own."""
-    today = datetime.now(UTC).date()
-    async with conn.transaction():
-        await conn.execute("SET LOCAL lock_timeout = '3s'")
-        await conn.fetchval(QUERIES["ensure_days"], today - timedelta(days=1), today + timedelta(days=2))
-        for day in sorted(days):
-            await conn.fetchval(QUERIES["ensure_days"], day, day)

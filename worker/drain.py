@@ -15,7 +15,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db import connect, log, metrics, models, stream
+from db import connect, days, log, metrics, models, stream
 from db.connect import Server
 from db.settings import Settings
 from worker import apply, batch
@@ -151,9 +151,9 @@ class Drain:
         await asyncio.sleep(random.uniform(*CONTENDED))
         return since
 
-    async def _days(self, days: Iterable[date]) -> None:
+    async def _days(self, missing: Iterable[date]) -> None:
         async with self.pool.acquire() as conn:
-            await batch.make_days(conn, days)
+            await days.make(conn, missing)
 
     async def _failed(self, partition: int, error: Exception, failures: int) -> None:
         reason = type(error).__name__

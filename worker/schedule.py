@@ -26,11 +26,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 
-from db import keys, log, models, sql, stream
+from db import days, keys, log, models, sql, stream
 from db.settings import Settings
 from jobs import session
 from jobs.tracking import QUERIES as TRACKING
-from worker import batch
 
 logger = log.get("schedule")
 PIPE: Final = sql.read("pipe")
@@ -58,7 +57,7 @@ class Context(TypedDict):
 async def make_days(ctx: Context) -> str:
     """The fact tables' day partitions, from yesterday to two days ahead."""
     async with ctx["pool"].acquire() as conn:
-        await batch.make_days(conn)
+        await days.make(conn)
     return "made"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from db import connect, dump, migrate, schema
+from db import connect, days, dump, migrate, schema
 
 ALL = [path.stem for path in sorted(migrate.FOLDER.glob("*.sql"))]
 
@@ -33,7 +33,7 @@ async def test_every_migration_by_itself(empty_database_url: str) -> None:
     conn = await connect.postgres(empty_database_url)
     await migrate.up(conn)
     for name in ALL[::-1]:
-        await migrate.make_days(conn)
+        await days.make(conn)
         assert await migrate.down(conn) == [name]
         assert await migrate.status(conn) == [(other, other < name) for other in ALL]
     assert await migrate.down(conn) == []
@@ -54,7 +54,7 @@ async def test_runners_at_the_same_time(empty_database_url: str) -> None:
     conns = [await connect.postgres(empty_database_url) for _ in range(4)]
     applied = await asyncio.gather(*(migrate.up(conn) for conn in conns))
     assert sorted(applied, key=len) == [[], [], [], ALL]
-    made = await asyncio.gather(*(migrate.make_days(conn) for conn in conns))
+    made = await asyncio.gather(*(days.make(conn) for conn in conns))
     assert sorted(made)[:3] == [0, 0, 0]
     for conn in conns:
         await conn.close()

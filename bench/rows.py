@@ -261,7 +261,7 @@ async def freshness(st: Stage) -> tuple[Row, Row]:
             await load.drive(api, plain, rate=top / 2, seconds=5, seen=seen.acknowledged)
         await stage.quiet(st)
         results, _ = await asyncio.gather(
-            load.drive(api, wait, connections=16, rate=top / 10, seconds=5),
+            load.drive(api, wait, connections=128, rate=top / 10, seconds=5),
             load.drive(api, plain, connections=48, rate=top * 0.4, seconds=5),
         )
         _demand(results, 200)

@@ -28,8 +28,11 @@ WHERE application_name = 'milepost-drain' AND usename = current_user AND datname
   AND state_change < now() - make_interval(secs => $1);
 
 -- name: insert_dead_letters
-INSERT INTO dead_letters (partition, position, action_id, kind, subject, code, message, body)
-SELECT * FROM unnest($1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[]);
+-- not now(), the beginning of the transaction: a batch may have begun before the retry whose action dies in it
+INSERT INTO dead_letters (partition, position, action_id, kind, subject, code, message, body, dead_at)
+SELECT k.*, clock_timestamp() FROM unnest(
+    $1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[]
+) AS k;
 
 -- name: list_dead_letters
 SELECT id, partition, position, action_id, kind, subject, code, message, body, dead_at, retried_at, discarded_at

@@ -15,6 +15,8 @@ from jobs import dead
 from jobs.action import OWN_ID, Action
 from tests.api.service import Service
 from tests.jobs.commands import Operator, settled, until
+from worker import apply
+from worker.apply import DeadLetter
 
 CLICK = b'{"eventType":"click","category":"nest"}'
 
@@ -162,6 +164,19 @@ async def test_a_letter_that_dies_again_is_retried_once_by_one_command(pipe: Ser
         )
         assert [ids async for ids in chunks] == []
     assert await pipe.sql.fetchval("SELECT count(*) FROM dead_letters") == 2
+
+
+async def test_a_letter_died_when_it_was_buried_not_when_its_batch_began(pipe: Service) -> None:
+    """Else the command that retried its action would find it again, as one that was there before."""
+    (first,) = await bury(pipe, action("a"))
+    async with pipe.sql.acquire() as conn, pipe.sql.acquire() as worker:
+        async with worker.transaction():
+            await worker.fetchval("SELECT now()")
+            chunks = dead.found(conn, None)
+            assert await anext(chunks) == [first]
+            await apply.bury(worker, 0, [DeadLetter(stream.START, "a", "k", "s", "poison", "anew", b"")])
+        await conn.execute("UPDATE dead_letters SET id = 'ffffffff-ffff-ffff-ffff-ffffffffffff' WHERE message = 'anew'")
+        assert [ids async for ids in chunks] == []
 
 
 async def test_one_clear_line(operator: Operator) -> None:

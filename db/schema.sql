@@ -47,6 +47,14 @@ BEGIN
 END
 $$;
 
+CREATE TABLE public.catalog (
+    id smallint DEFAULT 1 NOT NULL,
+    version text NOT NULL,
+    body text NOT NULL,
+    stored_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT catalog_id_check CHECK ((id = 1))
+);
+
 CREATE TABLE public.configuration_snapshots (
     subject text NOT NULL COLLATE pg_catalog."C",
     id text NOT NULL COLLATE pg_catalog."C",
@@ -78,6 +86,79 @@ CREATE TABLE public.dead_letters (
     dead_at timestamp with time zone DEFAULT now() NOT NULL,
     retried_at timestamp with time zone,
     discarded_at timestamp with time zone
+);
+
+CREATE TABLE public.deliveries (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    subject text NOT NULL COLLATE pg_catalog."C",
+    effect_id text NOT NULL COLLATE pg_catalog."C",
+    type text NOT NULL,
+    destination uuid NOT NULL,
+    order_key text,
+    status text DEFAULT 'pending'::text NOT NULL,
+    reason text,
+    attempts integer DEFAULT 0 NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    number integer NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    enqueue_at timestamp with time zone NOT NULL,
+    done_at timestamp with time zone,
+    CONSTRAINT deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text, 'discarded'::text])))
+);
+
+CREATE TABLE public.delivery_attempts (
+    delivery uuid NOT NULL,
+    number integer NOT NULL,
+    at timestamp with time zone NOT NULL,
+    milliseconds integer NOT NULL,
+    status integer,
+    error text,
+    response text
+);
+
+CREATE TABLE public.destinations (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    sort text NOT NULL,
+    url text NOT NULL,
+    types text[] DEFAULT '{}'::text[] NOT NULL,
+    secret text,
+    previous_secret text,
+    previous_until timestamp with time zone,
+    description text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    disabled_at timestamp with time zone,
+    disabled_reason text,
+    failures integer DEFAULT 0 NOT NULL,
+    paused_until timestamp with time zone,
+    CONSTRAINT destinations_sort_check CHECK ((sort = ANY (ARRAY['webhook'::text, 'nats'::text, 'analytics'::text])))
+);
+
+CREATE TABLE public.effects (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    id text NOT NULL COLLATE pg_catalog."C",
+    message_id text NOT NULL COLLATE pg_catalog."C",
+    type text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    data jsonb NOT NULL,
+    order_key text,
+    created_at timestamp with time zone NOT NULL,
+    number integer NOT NULL
+);
+
+CREATE TABLE public.flags (
+    family text NOT NULL COLLATE pg_catalog."C",
+    enabled boolean NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_by text NOT NULL
+);
+
+CREATE TABLE public.follow_ups (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    id text NOT NULL COLLATE pg_catalog."C",
+    body bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.interaction_events (
@@ -185,11 +266,35 @@ CREATE TABLE public.user_sessions (
 )
 WITH (fillfactor='80');
 
+ALTER TABLE ONLY public.catalog
+    ADD CONSTRAINT catalog_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.configuration_snapshots
     ADD CONSTRAINT configuration_snapshots_pkey PRIMARY KEY (subject, id, received_at);
 
 ALTER TABLE ONLY public.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_subject_effect_id_destination_key UNIQUE (subject, effect_id, destination);
+
+ALTER TABLE ONLY public.delivery_attempts
+    ADD CONSTRAINT delivery_attempts_pkey PRIMARY KEY (delivery, number);
+
+ALTER TABLE ONLY public.destinations
+    ADD CONSTRAINT destinations_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.effects
+    ADD CONSTRAINT effects_pkey PRIMARY KEY (subject, id);
+
+ALTER TABLE ONLY public.flags
+    ADD CONSTRAINT flags_pkey PRIMARY KEY (family);
+
+ALTER TABLE ONLY public.follow_ups
+    ADD CONSTRAINT follow_ups_pkey PRIMARY KEY (subject, id);
 
 ALTER TABLE ONLY public.interaction_events
     ADD CONSTRAINT interaction_events_pkey PRIMARY KEY (subject, id, received_at);
@@ -213,6 +318,20 @@ ALTER TABLE ONLY public.user_sessions
     ADD CONSTRAINT user_sessions_pkey PRIMARY KEY (session_id);
 
 CREATE INDEX dead_letters_open ON public.dead_letters USING btree (dead_at) WHERE ((retried_at IS NULL) AND (discarded_at IS NULL));
+
+CREATE INDEX deliveries_destination ON public.deliveries USING btree (destination, created_at, number);
+
+CREATE INDEX deliveries_enqueue ON public.deliveries USING btree (enqueue_at) WHERE (status = 'pending'::text);
+
+CREATE INDEX deliveries_order ON public.deliveries USING btree (destination, order_key, created_at, number) WHERE ((status = 'pending'::text) AND (order_key IS NOT NULL));
+
+CREATE INDEX deliveries_status ON public.deliveries USING btree (status, created_at, number);
+
+CREATE INDEX effects_created ON public.effects USING btree (created_at, number, message_id);
+
+CREATE INDEX effects_message ON public.effects USING btree (message_id);
+
+CREATE INDEX follow_ups_created ON public.follow_ups USING btree (created_at);
 
 CREATE INDEX user_sessions_open ON public.user_sessions USING btree (at) WHERE (ended_at IS NULL);
 

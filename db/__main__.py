@@ -1,4 +1,4 @@
-"""`python -m db`: the schema and the service keys of a Milepost database."""
+"""`python -m db`: the schema, the catalog and the service keys of a Milepost database."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
-from db import command, connect, days, dump, migrate, schema, service_keys
+from db import command, connect, days, dump, migrate, schema, service_keys, stored_catalog
 from db import status as statuses
 from db.command import run
 from db.settings import stop
+from jobs import catalog as catalogs
 
 app = typer.Typer(
-    help="The schema and the service keys of the database in MILEPOST_DATABASE_URL, or of a running `make up`.\n\n"
+    help="Schema, catalog and service keys of the database in MILEPOST_DATABASE_URL, or of a running `make up`.\n\n"
     "Examples: python -m db migrate · python -m db status · python -m db keys create shop --scope ingest",
     no_args_is_help=True,
     add_completion=False,
@@ -140,6 +141,54 @@ def schema_(
     elif difference:
         sys.stdout.write(f"{difference}\n")
         stop("db/schema.sql is not what the migrations lead to: run `python -m db schema`", 1)
+
+
+@app.command()
+def seed(
+    file: Annotated[Path | None, typer.Argument(help="a catalog.toml; without it the one as shipped")] = None,
+) -> None:
+    """Put a catalog in the place of the stored one, without a restart; a wrong one changes nothing.
+
+    Examples: python -m db seed · python -m db seed catalog.toml
+    """
+    body = stored_catalog.shipped() if file is None else _read(file)
+    try:
+        new = catalogs.parse(body)
+        lines = run(_seed(body, new))
+    except catalogs.Wrong as error:
+        stop(f"{file or stored_catalog.FILE.name}, {error}; nothing was changed", 1)
+    console.print("\n".join(lines), markup=False)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        stop(f"{file} cannot be read: {error.strerror}", 1)
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        stop(f"{file}, line {line}: not UTF-8; nothing was changed", 1)
+
+
+async def _stored(conn: asyncpg.Connection) -> catalogs.Catalog:
+    try:
+        return await catalogs.load(conn)
+    except catalogs.Wrong:  # a newer version of the code may have stored it
+        return catalogs.default()
+
+
+async def _seed(body: str, new: catalogs.Catalog) -> list[str]:
+    async with command.postgres() as conn:
+        old = await _stored(conn)
+        changed = await stored_catalog.store(conn, body)
+        lines = catalogs.changes(old, new) if changed else []
+        try:
+            async with connect.redis(command.settings().log_url) as client:
+                await stored_catalog.publish(conn, client)
+        except (RedisError, OSError, ValueError) as error:
+            late = "the worker knows it, the API processes within a minute"
+            sys.stderr.write(f"Stored, but Redis cannot be told ({command.explain(error)}): {late}.\n")
+    return lines or ["stored; it means what was stored before" if changed else "nothing to do: it is stored already"]
 
 
 @keys.command("create")

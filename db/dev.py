@@ -11,7 +11,7 @@ import jwt
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from db import connect, migrate, service_keys
+from db import connect, migrate, service_keys, stored_catalog
 from db.server import StartError
 from db.settings import Settings
 from db.state import State
@@ -59,7 +59,7 @@ def user_token(settings: Settings, secret: str, user: str) -> str:
 
 
 async def provision(dev: Dev) -> list[str]:
-    """Bring the schema up and store the two keys; the migrations that were applied now.
+    """Bring the schema up, store the two keys, and the default catalog if there is none; what was migrated now.
 
     StartError when a server cannot be used.
     """
@@ -76,6 +76,7 @@ async def provision(dev: Dev) -> list[str]:
         applied = await migrate.up(conn)
         await service_keys.create(conn, "dev-admin", ("ingest", "read", "admin"), key=dev.adminKey)
         await service_keys.create(conn, "dev-service", ("ingest", "read"), key=dev.serviceKey)
+        await stored_catalog.keep(conn, stored_catalog.shipped())
     except (migrate.Failed, asyncpg.PostgresError) as error:
         raise StartError(f"the database could not be prepared: {error}") from error
     finally:

@@ -23,6 +23,14 @@ def model(partition: int, name: str) -> str:
     return f"mp:{{p{partition}}}:model:{name}"
 
 
+def live(partition: int, subject: str) -> str:
+    """Stream of the newest snapshots of a subject, for those who listen."""
+    return f"mp:{{p{partition}}}:live:{subject}"
+
+
+LIVE_CHANNEL = "mp:live"
+"""Channel on which workers tell subjects that have a new snapshot."""
+
 APPLIED_CHANNEL = "mp:applied"
 """Channel on which workers tell positions, as text: `3.1763712000000-0`."""
 
@@ -46,3 +54,9 @@ SERVICE_KEYS = "mp:service_keys"
 
 RATES = "mp:rate"
 """Prefix of the counters of the rate limits; the rest of the key is a hash tag."""
+
+CATALOG = "mp:catalog"
+"""The catalog for the API processes: JSON [version, body]. Postgres has it, too."""
+
+FLAGS = "mp:flags"
+"""Hash: name of a family or group -> "1" enabled, "0" switched off. Postgres has them, too."""

@@ -1,0 +1,61 @@
+"""The catalog as text: where it is kept, how the API processes hear of it. What it means is read in jobs/catalog.py."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import msgspec
+from redis.asyncio import Redis
+
+from db import keys, sql
+
+FILE: Final = Path(__file__).parent / "catalog.toml"
+QUERIES: Final = sql.read("governing")
+
+
+@cache
+def shipped() -> str:
+    """The default."""
+    return FILE.read_text()
+
+
+def version_of(body: str) -> str:
+    """Made of the body, so that a version names one catalog in every database."""
+    return hashlib.sha256(body.encode()).hexdigest()[:32]
+
+
+async def read(conn: asyncpg.Connection | asyncpg.Pool, known: str = "") -> tuple[str, str | None] | None:
+    """(version, body), the body None if the version is `known`; None when nothing is stored."""
+    row = await conn.fetchrow(QUERIES["read_catalog"], known)
+    return None if row is None else (row["version"], row["body"])
+
+
+async def store(conn: asyncpg.Connection, body: str) -> bool:
+    """Put this catalog in the place of the stored one; whether anything changed."""
+    return await conn.fetchval(QUERIES["store_catalog"], version_of(body), body) is not None
+
+
+async def keep(conn: asyncpg.Connection, body: str) -> bool:
+    """Store this catalog unless there is one."""
+    return await conn.fetchval(QUERIES["keep_catalog"], version_of(body), body) is not None
+
+
+async def publish(conn: asyncpg.Connection, client: Redis) -> None:
+    """Tell the API processes, through Redis, what Postgres has.
+
+    Read again afterwards: of two that publish at once, the last to look sees what was committed last.
+    """
+    told: str | None = None
+    while (row := await read(conn)) is not None and row[0] != told:
+        told = row[0]
+        await client.set(keys.CATALOG, msgspec.json.encode(row))
+
+
+async def told(client: Redis) -> tuple[str, str] | None:
+    """(version, body) as Redis has it; None when it has none."""
+    held: bytes | None = await client.get(keys.CATALOG)
+    return None if held is None else msgspec.json.decode(held, type=tuple[str, str])

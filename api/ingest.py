@@ -20,6 +20,7 @@ from api.inflate import inflated
 from api.state import STATE, State
 from db import metrics, stream
 from jobs.action import Action, Draft, Rejected, Sender, accept, explain
+from jobs.catalog import Catalog
 from jobs.families import KINDS
 
 BODY_SECONDS: Final = 30.0
@@ -109,9 +110,9 @@ async def take(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Judge the drafts, append the good ones, answer with what became of each."""
-    judged = judge(parsed, sender, state.clock.now())
+    judged = judge(parsed, sender, state.clock.now(), state.catalog)
     if not judged.actions:
-        raise _none_good(judged.rejected)
+        raise refused(judged.rejected)
     seconds = wanted_wait(request)
     waiting = [state.waiting.expect() for _ in judged.actions] if seconds else []
     for action, (reply, _) in zip(judged.actions, waiting, strict=bool(waiting)) if waiting else ():
@@ -123,15 +124,18 @@ async def take(
             outcome.cancel()
         raise
     answer = Answer(len(judged.actions), judged.rejected, [action.id for action in judged.actions], position)
-    if waiting:
-        answer.results = await results(judged.actions, [outcome for _, outcome in waiting], seconds)
+    if waiting and (found := await outcomes([outcome for _, outcome in waiting], seconds)) is not None:
+        answer.results = [
+            {"id": action.id, "outcome": outcome, "duplicate": duplicate}
+            for action, (outcome, duplicate) in zip(judged.actions, found, strict=True)
+        ]
     status = 202 if answer.results is msgspec.UNSET else 200
     return web.Response(
         body=msgspec.json.encode(answer), status=status, headers=headers, content_type="application/json"
     )
 
 
-def judge(parsed: Sequence[Parsed], sender: Sender, now: datetime) -> Judged:
+def judge(parsed: Sequence[Parsed], sender: Sender, now: datetime, catalog: Catalog) -> Judged:
     """Every draft by the rules of the door; a bad one never fails a good one beside it."""
     good: list[Action] = []
     rejected: list[Rejection] = []
@@ -140,7 +144,7 @@ def judge(parsed: Sequence[Parsed], sender: Sender, now: datetime) -> Judged:
         try:
             if isinstance(draft, Rejected):
                 raise draft
-            good.append(accept(draft, KINDS, sender, now))
+            good.append(accept(draft, KINDS, sender, now, catalog))
         except Rejected as error:
             shown = given if given is not None and len(given) <= 256 else None
             rejected.append(Rejection(index, error.code, error.message, shown, error.path))
@@ -161,19 +165,13 @@ async def append(state: State, actions: Sequence[Action]) -> str:
     return position
 
 
-async def results(
-    actions: Sequence[Action], outcomes: Sequence[Outcome], seconds: float
-) -> list[dict[str, Any]] | msgspec.UnsetType:
-    """The outcomes in the order of the actions, or UNSET when they took longer than `seconds`."""
+async def outcomes(waiting: Sequence[Outcome], seconds: float) -> list[tuple[Any, bool]] | None:
+    """(outcome, duplicate) of each, in order; None when one of them took longer than `seconds`."""
     try:
         async with asyncio.timeout(seconds):
-            found = await asyncio.gather(*outcomes)
+            return await asyncio.gather(*waiting)
     except TimeoutError:
-        return msgspec.UNSET
-    return [
-        {"id": action.id, "outcome": outcome, "duplicate": duplicate}
-        for action, (outcome, duplicate) in zip(actions, found, strict=True)
-    ]
+        return None
 
 
 def wanted_wait(request: web.Request) -> float:
@@ -183,8 +181,11 @@ def wanted_wait(request: web.Request) -> float:
     return min(MAX_WAIT, float(found[1])) if found else 0.0
 
 
-def _none_good(rejected: list[Rejection]) -> Problem:
-    """No action was good: 403 if all belong to others, 400 for lines that are no JSON, else 422; the first says why."""
+def refused(rejected: list[Rejection]) -> Problem:
+    """The answer when no action was good; the first says why.
+
+    403 if all belong to others, 400 for lines that are no JSON, else 422.
+    """
     codes = {one.code for one in rejected}
     first = rejected[0]
     details = {"rejected": msgspec.to_builtins(rejected), "path": first.path}

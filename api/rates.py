@@ -44,15 +44,19 @@ class Rates:
         self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._free = asyncio.Semaphore(CONNECTIONS)
 
-    async def check(self, sender: Sender, rule: Rule) -> dict[str, str]:
-        """Count one request. The `RateLimit-*` headers of its answer; Problem 429 with Retry-After over the limit."""
+    async def check(self, sender: Sender, rule: Rule, subject: str = "") -> dict[str, str]:
+        """Count one request. The `RateLimit-*` headers of its answer; Problem 429 with Retry-After over the limit.
+
+        A service that acts for many users is counted for each `subject` by itself.
+        """
+        who = sender.name if sender.role == "user" else f"{sender.name}/{subject}"
         limit = self.rules.get(rule)
         if limit is None:
             return {}
         try:
             async with self._free, asyncio.timeout(TIMEOUT):
-                allowed = await self._limiter.hit(limit, rule, sender.name)
-                window = await self._limiter.get_window_stats(limit, rule, sender.name)
+                allowed = await self._limiter.hit(limit, rule, who)
+                window = await self._limiter.get_window_stats(limit, rule, who)
         except (*REDIS_AWAY, TimeoutError) as error:
             _warn("nobody is limited: Redis is away", error=str(error) or type(error).__name__)
             return {}

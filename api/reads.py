@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import asyncpg
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from api import waiting
 from api.errors import Problem
@@ -48,3 +49,17 @@ async def model(state: State, subject: str, name: str, load: Load) -> bytes | No
     if body is not None:
         await models.fill(state.redis, partition, position, name, body)
     return body
+
+
+def answer(
+    request: web.Request, body: bytes, reached: bool = True, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """200 with an ETag, or 304 when the client has this body; `reached`: what `after` said."""
+    tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    head = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: "private, no-cache", **(headers or {})}
+    if not reached:
+        head["Milepost-Stale"] = "true"
+    known = request.headers.get(hdrs.IF_NONE_MATCH)
+    if known is not None and (known.strip() == "*" or tag in known):
+        return web.Response(status=304, headers=head)
+    return web.Response(body=body, content_type="application/json", headers=head)

@@ -35,8 +35,7 @@ async def read(request: web.Request) -> web.Response:
         raise Problem("forbidden_subject", "a user token reads its own sessions only", status=403)
     if body is None:
         raise Problem("not_found", "no such session")
-    headers = {} if reached else {"Milepost-Stale": "true"}
-    return web.Response(body=body, content_type="application/json", headers=headers)
+    return reads.answer(request, body, reached)
 
 
 async def _model(state: State, session_id: str) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
@@ -16,6 +16,7 @@ from api.waiting import Waiting
 from db.settings import Settings
 from db.stream import Log
 from db.wire import Reads
+from jobs.catalog import Catalog, default
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class State:
     clock: Clock
     ready: bool = False
     """Redis and the count of partitions have been checked."""
+    catalog: Catalog = field(default_factory=default)
+    """What the product filled in; looked for anew twice a second."""
 
 
 STATE: Final = web.AppKey("state", State)

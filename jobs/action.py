@@ -8,9 +8,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from jobs.catalog import Catalog
 
 Role = Literal["user", "service", "admin"]
 
@@ -95,6 +98,8 @@ class Kind:
     sheddable: bool = False
     objects: tuple[str, ...] = ()
     any_json: tuple[str, ...] = ()
+    check: Callable[[Any, Catalog], None] | None = None
+    """A rule that needs the catalog: (payload, catalog), raises Rejected."""
     decoder: msgspec.json.Decoder[Any] = None  # type: ignore[assignment]
 
     free: tuple[tuple[str, bool, bool], ...] = ()
@@ -137,7 +142,7 @@ def explain(error: msgspec.ValidationError, root: str = "$") -> tuple[str, str]:
     return (found[1], root + found[2][1:]) if found else (str(error), root)
 
 
-def accept(draft: Draft, kinds: Mapping[str, Kind], sender: Sender, now: datetime) -> Action:
+def accept(draft: Draft, kinds: Mapping[str, Kind], sender: Sender, now: datetime, catalog: Catalog) -> Action:
     """Apply every rule of the door to one draft; raises Rejected. `now` is the time of arrival, aware, UTC."""
     kind = kinds.get(draft.kind)
     if kind is None:
@@ -155,7 +160,9 @@ def accept(draft: Draft, kinds: Mapping[str, Kind], sender: Sender, now: datetim
         raise Rejected("missing_subject", f"{kind.name} needs the id of its subject")
     at, late = _time(draft.at, now)
     data = bytes(draft.data)
-    _check_data(kind, data)
+    payload = _check_data(kind, data)
+    if kind.check is not None:
+        kind.check(payload, catalog)
     return Action(
         draft.id,
         kind.name,
@@ -217,11 +224,11 @@ def _time(at: datetime | None, now: datetime) -> tuple[datetime, int]:
     return at, LATE if at < now - BEHIND else 0
 
 
-def _check_data(kind: Kind, data: bytes) -> None:
+def _check_data(kind: Kind, data: bytes) -> Any:
     if len(data) > MAX_BYTES:
         raise Rejected("too_large", f"data of {len(data)} bytes; {MAX_BYTES} are the limit", "$.data")
     try:
-        kind.decoder.decode(data)
+        payload = kind.decoder.decode(data)
         if b"\\u0000" in data and _NUL.search(data):
             raise Rejected("bad_text", "text with a NUL character", "$.data")
         if kind.free:
@@ -232,6 +239,7 @@ def _check_data(kind: Kind, data: bytes) -> None:
         raise Rejected("bad_text", "text that is not valid Unicode", "$.data") from None
     except RecursionError:
         raise Rejected("too_deep", f"data nested deeper than {MAX_DEPTH}", "$.data") from None
+    return payload
 
 
 def _check_free(kind: Kind, data: bytes) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import asyncpg
 
@@ -29,6 +29,54 @@ class Facts:
 
 Item = tuple[Any, Action, Any]
 """One action of a batch: its position in the log, the action, its payload decoded."""
+
+
+class Effect(NamedTuple):
+    """Something that leaves the house: written to the outbox in the applying transaction, delivered at least once."""
+
+    type: str
+    """`certificate.issued`: what destinations choose by."""
+    id: str
+    """Stable over every replay, unique within the subject."""
+    subject: str
+    at: datetime
+    data: dict[str, Any]
+    """What a receiver gets, JSON."""
+    order: str | None = None
+    """Effects of one key reach a destination in their order."""
+
+
+class Refusal(NamedTuple):
+    """An action that the fold cannot take, now: no fact, no state, a dead letter that can be retried."""
+
+    action: Action
+    code: str
+    message: str
+
+
+class Live(NamedTuple):
+    """A snapshot for those of a subject who listen at the moment; `body` is JSON."""
+
+    subject: str
+    event: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class Emitted:
+    """What a fold wants beyond facts and states."""
+
+    effects: list[Effect] = field(default_factory=list)
+    follow_ups: list[Action] = field(default_factory=list)
+    """Actions for other subjects, with ids that every replay gives again; the log gets them after the commit."""
+    refused: list[Refusal] = field(default_factory=list)
+    deferred: list[Action] = field(default_factory=list)
+    """Actions that `save` keeps elsewhere until something is known: no fact and no answer yet, they come again."""
+    live: list[Live] = field(default_factory=list)
+
+
+NOTHING: Final = Emitted()
+"""For families that emit nothing; never to be added to."""
 
 
 Difference = tuple[str, Any, Any]
@@ -81,6 +129,8 @@ class Family(Protocol):
     """
 
     name: str
+    group: str
+    """The family of the contract that this one is a part of: `progress` of onboarding and courses."""
     kinds: Sequence[Kind]
     facts: Sequence[Facts]
 
@@ -107,6 +157,9 @@ class Family(Protocol):
 
     def outcome(self, states: Any, action: Action) -> Outcome:
         """What the fold said of an action that it has just applied."""
+
+    def emitted(self, states: Any) -> Emitted:
+        """What else the fold wants: effects, follow-up actions, refusals, live snapshots. Asked before `save`."""
 
     async def save(self, conn: asyncpg.Connection, states: Any) -> None:
         """Write the changed states in one statement per table, ordered by key."""

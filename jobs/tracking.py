@@ -18,7 +18,7 @@ from msgspec import Meta
 from db import sql
 from jobs import session as fold
 from jobs.action import Action, Draft, Kind, Role
-from jobs.family import Facts, Item, Outcome, Row, StateTable
+from jobs.family import NOTHING, Emitted, Facts, Item, Outcome, Row, StateTable
 from jobs.session import Session
 
 QUERIES: Final = sql.read("tracking")
@@ -136,6 +136,7 @@ class Tracking:
     """The family whose subject is a session."""
 
     name = "tracking"
+    group = "tracking"
     kinds: Sequence[Kind] = (
         Kind("interaction.recorded", InteractionRecorded, session_subject, _ALL, sheddable=True),
         Kind("configuration.saved", ConfigurationSaved, session_subject, _ALL, objects=("configuration",)),
@@ -212,6 +213,10 @@ class Tracking:
         if action.subject.startswith("session:"):
             return {"sessionId": action.subject[8:]}
         return {"sessionId": states.given.get(id(action))}
+
+    def emitted(self, states: States) -> Emitted:
+        """Sessions have no effects."""
+        return NOTHING
 
     async def save(self, conn: asyncpg.Connection, states: States) -> None:
         """One upsert, ordered by key, so that two writers can never wait for each other."""

@@ -5,19 +5,21 @@ The connection comes from the caller, who owns the transaction and the time-out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
+from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from db import sql, stream
 from db.stream import Entry, Position
+from jobs import outbox
 from jobs.action import OWN_ID, Action
 from jobs.families import BY_KIND, FAMILIES
-from jobs.family import Family, Outcome
+from jobs.family import NOTHING, Effect, Emitted, Family, Live, Outcome
 from worker.seen import Seen
 
 QUERIES: Final = sql.read("pipe")
@@ -27,6 +29,7 @@ _action: Final = msgspec.msgpack.Decoder(Action)
 _ROUTES: Final = {name: kind.decoder.decode for name, (_, kind) in BY_KIND.items()}
 
 
+T = TypeVar("T")
 Item = tuple[Position, Action, msgspec.Struct]
 """One action of a batch with its payload decoded: a plain tuple, since one is made for every action."""
 
@@ -64,8 +67,13 @@ class Applied:
     dead: list[DeadLetter] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     models: list[tuple[str, bytes]] = field(default_factory=list)
-    born: list[str] = field(default_factory=list)
-    """Subjects of which nothing had been applied before."""
+    born: dict[str, list[str]] = field(default_factory=dict)
+    """Family -> the subjects of which it had applied nothing before."""
+    live: list[Live] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    follow_ups: list[Action] = field(default_factory=list)
+    deliveries: list[UUID] = field(default_factory=list)
+    """Rows of the outbox to enqueue after the commit."""
 
     def take(self, other: Applied) -> None:
         """Add what a part of the batch did."""
@@ -73,7 +81,13 @@ class Applied:
         self.duplicates += other.duplicates
         self.replies += other.replies
         self.models += other.models
-        self.born += other.born
+        for family, subjects in other.born.items():
+            self.born.setdefault(family, []).extend(subjects)
+        self.dead += other.dead
+        self.live += other.live
+        self.effects += other.effects
+        self.follow_ups += other.follow_ups
+        self.deliveries += other.deliveries
 
 
 class Poisoned(Exception):
@@ -138,14 +152,19 @@ def _dead(position: Position, action: Action, code: str, message: str) -> DeadLe
 
 
 async def record(
-    conn: asyncpg.Connection, items: Sequence[Item], since: datetime, replay: bool, seen: Seen | None = None
+    conn: asyncpg.Connection,
+    items: Sequence[Item],
+    since: datetime,
+    replay: bool,
+    seen: Mapping[str, Seen] | None = None,
 ) -> Applied:
     """Steps 3 to 6 for these items, family by family; raises Poisoned when one of them cannot be applied."""
     done = Applied(stream.START)
     try:
-        for family in {BY_KIND[kind][0] for kind in {action.kind for _, action, _ in items}}:
-            own = items if len(FAMILIES) == 1 else [item for item in items if BY_KIND[item[1].kind][0] is family]
-            await _record_family(conn, family, own, since, replay, seen, done)
+        for family, own in by_family(items, lambda item: item[1].kind):
+            known = None if seen is None else seen[family.name]
+            await _record_family(conn, family, own, since, replay, known, done)
+        done.deliveries += await outbox.write(conn, done.effects, done.follow_ups)
     except asyncpg.CheckViolationError as error:
         if "no partition of relation" in str(error) and (days := _days(items)):
             raise NoDay(days) from error
@@ -155,6 +174,15 @@ async def record(
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
         raise Poisoned(f"{type(error).__name__}: {error}") from error
     return done
+
+
+def by_family(things: Sequence[T], kind: Callable[[T], str]) -> Iterable[tuple[Family, Sequence[T]]]:
+    """Things that have a kind, by its family, in the order of FAMILIES."""
+    present = {BY_KIND[one][0].name for one in set(map(kind, things))}
+    families = [family for family in FAMILIES if family.name in present]
+    if len(families) == 1:
+        return ((families[0], things),)
+    return [(family, [one for one in things if BY_KIND[kind(one)][0] is family]) for family in families]
 
 
 def _days(items: Sequence[Item]) -> set[date]:
@@ -178,7 +206,7 @@ async def _record_family(
     first_seen = {
         subject: family.first_seen(states, subject, since) for subject in {action.subject for _, action, _ in items}
     }
-    done.born += [subject for subject, first in first_seen.items() if first is None]
+    done.born[family.name] = [subject for subject, first in first_seen.items() if first is None]
     asked = [
         action
         for _, action, _ in items
@@ -191,15 +219,34 @@ async def _record_family(
     if new:
         # 5 fold: pure, in log order.
         rows = family.fold(states, new)
+        emitted = family.emitted(states)
         for facts in family.facts:
             if facts.table in rows:
                 await conn.copy_records_to_table(facts.table, records=rows[facts.table], columns=facts.columns)
         # 6 save.
         await family.save(conn, states)
+        new = _take(emitted, new, done)
         done.models += family.models(states)
         done.fresh += [action for _, action, _ in new]
     if any(action.reply for _, action, _ in items):
-        _reply(family, items, new, states, firsts, done)
+        for _, action, _ in new:
+            firsts[family.table(action.kind).table, action.subject, action.id] = family.outcome(states, action)
+        _reply(family, items, new, firsts, done)
+
+
+def _take(emitted: Emitted, new: list[Item], done: Applied) -> list[Item]:
+    """What the fold wants beyond the facts; the items that it took."""
+    if emitted is NOTHING:
+        return new
+    done.live += emitted.live
+    done.effects += emitted.effects
+    done.follow_ups += emitted.follow_ups
+    not_taken = {id(action) for action in emitted.deferred} | {id(one.action) for one in emitted.refused}
+    if not not_taken:
+        return new
+    places = {id(action): position for position, action, _ in new}
+    done.dead += [_dead(places[id(one.action)], one.action, one.code, one.message) for one in emitted.refused]
+    return [item for item in new if id(item[1]) not in not_taken]
 
 
 _Key = tuple[str, str, str]
@@ -248,16 +295,14 @@ def _new(family: Family, items: Sequence[Item], known: _Firsts, done: Applied) -
     return new
 
 
-def _reply(
-    family: Family, items: Sequence[Item], new: Sequence[Item], states: Any, firsts: _Firsts, done: Applied
-) -> None:
+def _reply(family: Family, items: Sequence[Item], new: Sequence[Item], firsts: _Firsts, done: Applied) -> None:
+    """Outcomes to who waits; a refused action is answered with its dead letter, a deferred one when it comes again."""
     counted = {id(action) for _, action, _ in new}
-    for _, action, _ in new:
-        firsts[family.table(action.kind).table, action.subject, action.id] = family.outcome(states, action)
     for _, action, _ in items:
         if action.reply is not None:
-            outcome = firsts[family.table(action.kind).table, action.subject, action.id]
-            done.replies.append(Reply(action.reply, outcome, id(action) not in counted))
+            outcome = firsts.get((family.table(action.kind).table, action.subject, action.id))
+            if outcome is not None:
+                done.replies.append(Reply(action.reply, outcome, id(action) not in counted))
 
 
 async def isolate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -32,9 +33,20 @@ class Cursor:
     count: int
     position: Position = stream.START
     generation: str = ""
-    seen: Seen = field(default_factory=Seen)
+    seen: Mapping[str, Seen] = field(default_factory=lambda: {family.name: Seen() for family in FAMILIES})
+    """Of each family; two of them may have the same subject."""
     isolate: bool = False
     """The last try was poisoned: the next one isolates."""
+
+    def forget(self) -> None:
+        """Somebody else may have applied actions."""
+        for seen in self.seen.values():
+            seen.clear()
+
+    def learn(self, done: Applied) -> None:
+        """After the commit: these ids are in Postgres now."""
+        for family, fresh in apply.by_family(done.fresh, lambda action: action.kind):
+            self.seen[family.name].learn(fresh, done.born.get(family.name, ()))
 
     def keep(self, done: Applied) -> None:
         """After step 10: until then, the next batch cleans up behind this one as if it were somebody else's."""
@@ -58,7 +70,7 @@ async def run(
         end = position
         moved = (position, row["generation"]) != (cursor.position, cursor.generation)
         if moved:
-            cursor.seen.clear()
+            cursor.forget()
         # 2 read. Nothing has changed yet.
         generation, entries = await stream.read(client, partition, position, cursor.count)
         generation = f"{generation}/{server.run_id}"
@@ -80,9 +92,9 @@ async def run(
         if entries or row["generation"] != generation:
             await conn.execute(QUERIES["advance"], partition, generation, *done.position, *reread)
     if cursor.isolate:
-        cursor.seen.clear()
+        cursor.forget()
         cursor.isolate = False
-    cursor.seen.learn(done.fresh, done.born)
+    cursor.learn(done)
     return done
 
 

@@ -15,12 +15,15 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db import connect, days, log, metrics, models, stream
+from db import connect, days, live, log, metrics, models, stream
 from db.connect import Server
 from db.settings import Settings
+from jobs.family import Outcome
 from worker import apply, batch
-from worker.apply import Applied, Reply
+from worker.apply import Applied, DeadLetter, Reply
 from worker.batch import Cursor
+from worker.follow_ups import FollowUps
+from worker.outbox import Outbox
 
 logger = log.get("drain")
 
@@ -37,8 +40,18 @@ MAX_ENTRIES: Final = 2000
 class Drain:
     """Applies every partition that nobody else is applying, until it is cancelled."""
 
-    def __init__(self, settings: Settings, pool: asyncpg.Pool, client: Redis, server: Server) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: asyncpg.Pool,
+        client: Redis,
+        server: Server,
+        follow_ups: FollowUps | None = None,
+        outbox: Outbox | None = None,
+    ) -> None:
+        """Without `follow_ups` and `outbox`, what goes on from here is left to the sweeps of another process."""
         self.settings, self.pool, self.client, self.server = settings, pool, client, server
+        self.follow_ups, self.outbox = follow_ups, outbox
         self.applied = 0
         """Actions applied by this process since its start, for the heartbeat."""
         self.failures: dict[int, str] = {}
@@ -115,8 +128,18 @@ class Drain:
             await models.publish(
                 self.client, cursor.partition, done.generation, done.position, dict(done.models), _replies(done)
             )
+            await self._go_on(cursor.partition, done)
         cursor.keep(done)
         return done
+
+    async def _go_on(self, partition: int, done: Applied) -> None:
+        """11: what goes on from here. All but the live snapshots is in Postgres, and swept when this process dies."""
+        if done.live:
+            await live.publish(self.client, partition, done.live)
+        if done.follow_ups and self.follow_ups is not None:
+            self.follow_ups.put(done.follow_ups)
+        if done.deliveries and self.outbox is not None:
+            self.outbox.put(done.deliveries)
 
     def _adapt(self, cursor: Cursor, done: Applied) -> None:
         """Read as many entries as hold about `batch_actions`, whatever their size."""
@@ -184,12 +207,19 @@ def _replies(done: Applied) -> dict[str, bytes]:
 
 
 def _dead_replies(done: Applied) -> list[Reply]:
-    dead = {(letter.subject, letter.action_id) for letter in done.dead}
+    dead = {(letter.subject, letter.action_id): _said(letter) for letter in done.dead}
     return [
-        Reply(action.reply, {"error": "dead_letter"}, False)
+        Reply(action.reply, dead[action.subject, action.id], False)
         for _, action, _ in (done.items if dead else ())
         if action.reply and (action.subject, action.id) in dead
     ]
+
+
+def _said(letter: DeadLetter) -> Outcome:
+    """A refusal of the fold is for the caller; what went wrong inside is not."""
+    if letter.code == "poison":
+        return {"error": "dead_letter"}
+    return {"error": letter.code, "message": letter.message}
 
 
 async def pool(settings: Settings) -> asyncpg.Pool:

@@ -7,8 +7,10 @@ import gc
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import asyncpg
 import msgspec
@@ -18,12 +20,16 @@ from redis.exceptions import RedisError
 
 from db import connect, keys, log, partitions, stream
 from db.settings import Settings, stop
+from db.stream import Log
 from worker import drain, schedule
 from worker.drain import Drain
+from worker.follow_ups import FollowUps
+from worker.outbox import Outbox
 
 logger = log.get("worker")
 
 HEARTBEAT = 5.0
+T = TypeVar("T")
 
 
 async def run(settings: Settings) -> None:
@@ -35,7 +41,10 @@ async def run(settings: Settings) -> None:
     server = connect.Server()
     client = connect.redis(settings.log_url, connections=4 * settings.partitions + 8, server=server)
     pool = await drain.pool(settings)
-    draining = Drain(settings, pool, client, server)
+    journal = Log(client, settings.partitions, sys.maxsize)
+    follow_ups = FollowUps(pool, journal)
+    outbox = Outbox(settings)
+    draining = Drain(settings, pool, client, server, follow_ups, outbox)
     if main := asyncio.current_task():
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, main.cancel)
@@ -43,34 +52,42 @@ async def run(settings: Settings) -> None:
     gc.freeze()
     gc.set_threshold(200_000, 20, 20)
     try:
-        await _ready(settings, pool, client)
+        journal.waits = await _ready(settings, pool, client)
+        journal.refusal = None
+        journal.start()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(draining.run(), name="drain")
             tasks.create_task(schedule.run(settings, pool, client), name="arq")
+            tasks.create_task(follow_ups.run(), name="follow-ups")
+            tasks.create_task(outbox.run(), name="outbox")
             tasks.create_task(_beat(client, draining), name="heartbeat")
     except asyncio.CancelledError:
         logger.info("stopped")
     finally:
+        await journal.stop()
         pool.terminate()
         await client.aclose()
 
 
-async def _ready(settings: Settings, pool: asyncpg.Pool, client: Redis) -> None:
-    """Wait for both servers; refuse what can never be right: an evicting Redis, another count of partitions."""
+async def _ready(settings: Settings, pool: asyncpg.Pool, client: Redis) -> list[tuple[str | int, ...]]:
+    """Wait for both servers; refuse what can never be right: an evicting Redis, another count of partitions.
+
+    The commands that make an append as durable as promised.
+    """
     try:
-        await _until("Redis", lambda: stream.promise(client, settings.durability))
+        waits = await _until("Redis", lambda: stream.promise(client, settings.durability))
         await _until("Postgres", lambda: partitions.agree(pool, client, settings.partitions))
     except (stream.Misconfigured, partitions.Mismatch) as error:
         stop(f"worker: {error}")
     logger.info("draining", partitions=settings.partitions, connections=settings.drain_connections)
+    return waits
 
 
-async def _until(what: str, attempt: Callable[[], Awaitable[object]]) -> None:
+async def _until(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
     pause = 0.1
     while True:
         try:
-            await attempt()
-            return
+            return await attempt()
         except (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             logger.warning("waiting for a server", server=what, error=str(error) or type(error).__name__)
             await asyncio.sleep(pause)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from api import body, ingest
 from api.errors import CODES
 from db.stream import Entry, Position, pack
+from jobs import catalog
 from jobs.action import Draft, Sender
 from jobs.families import KINDS
 from worker import apply
@@ -100,7 +101,7 @@ def judged(raw: bytes, lines: bool, sender: Sender) -> ingest.Judged | None:
     """The door's word on a body; anything but its own two exceptions is a fault."""
     with contextlib.suppress(body.Malformed):
         parsed = body.parse_lines(raw) if lines else body.parse(raw)
-        found = ingest.judge(parsed, sender, datetime.now(UTC))
+        found = ingest.judge(parsed, sender, datetime.now(UTC), catalog.default())
         assert len(parsed) == len(found.actions) + len(found.rejected)
         return found
     return None

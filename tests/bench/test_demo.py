@@ -12,6 +12,7 @@ import pytest
 
 from bench.traffic import SPAN, simulated
 from db.settings import Settings
+from jobs import catalog
 from jobs.action import Draft, Rejected, Sender, accept
 from jobs.families import KINDS
 from tests.api.service import Service, running
@@ -48,7 +49,7 @@ def test_it_looks_like_a_configurator() -> None:
     sender = Sender("test", "service", frozenset({"ingest"}))
     for action in sent:
         try:
-            accept(msgspec.json.decode(json.dumps(action), type=Draft), KINDS, sender, END)
+            accept(msgspec.json.decode(json.dumps(action), type=Draft), KINDS, sender, END, catalog.default())
             good += 1
         except Rejected as error:
             codes.add(error.code)

@@ -1,0 +1,88 @@
+"""Updates whose answer needs the outcome: appended like any action, decided by the worker, awaited here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from aiohttp import hdrs, web
+
+from api import ingest
+from api.errors import CODES, Problem
+from api.state import State
+from jobs.action import Action, Draft, Sender
+
+WAIT_SECONDS: Final = 2.0
+_SECONDS: Final = re.compile(r"\d{1,3}(\.\d{1,3})?", re.ASCII)
+
+
+class Update(NamedTuple):
+    """What became of one action; `outcome` is None when the worker took longer than the request waits."""
+
+    action: Action
+    position: str
+    outcome: dict[str, Any] | None
+    duplicate: bool = False
+
+
+def seconds(request: web.Request, default: float = WAIT_SECONDS) -> float:
+    """How long to wait for the outcome: `?wait=`, else `Prefer: wait=`, else `default`; 10 at most, 0 not at all."""
+    text = request.query.get("wait")
+    if text is None:
+        return ingest.wanted_wait(request) if "wait" in request.headers.get("Prefer", "").lower() else default
+    if _SECONDS.fullmatch(text) is None:
+        raise Problem("invalid_parameter", "wait is a number of seconds", details={"path": "wait"})
+    return min(ingest.MAX_WAIT, float(text))
+
+
+def key(request: web.Request, given: str | None = None) -> str | None:
+    """The id of the action that a request sends: the body's, else the Idempotency-Key header; None: a new one."""
+    return given if given is not None else request.headers.get("Idempotency-Key")
+
+
+async def send(state: State, sender: Sender, draft: Draft, wait: float) -> Update:
+    """One action. Raises Problem: what the door says of it, or 422 with the code of a refusal or a decision."""
+    return (await send_all(state, sender, [draft], wait))[0]
+
+
+async def send_all(state: State, sender: Sender, drafts: Sequence[Draft], wait: float) -> list[Update]:
+    """Several actions in one append: all of them, or Problem and none. One outcome too late: all are None."""
+    judged = ingest.judge(drafts, sender, state.clock.now(), state.catalog)
+    if judged.rejected:
+        raise ingest.refused(judged.rejected)
+    actions = judged.actions
+    waiting = [state.waiting.expect() for _ in actions] if wait else []
+    for action, (reply, _) in zip(actions, waiting, strict=False):
+        action.reply = reply
+    try:
+        position = await ingest.append(state, actions)
+    except BaseException:
+        for _, outcome in waiting:
+            outcome.cancel()
+        raise
+    found = await ingest.outcomes([outcome for _, outcome in waiting], wait) if waiting else None
+    if found is None:
+        return [Update(action, position, None) for action in actions]
+    for outcome, _ in found:
+        if "error" in outcome:
+            raise decided(outcome)
+    return [
+        Update(action, position, outcome, duplicate)
+        for action, (outcome, duplicate) in zip(actions, found, strict=True)
+    ]
+
+
+def decided(outcome: dict[str, Any]) -> Problem:
+    """422, or the code's own status: the worker said no."""
+    code = outcome["error"]
+    status = CODES[code][0] if code in CODES else 422
+    return Problem(code, outcome.get("message", "the action cannot be applied"), status=status)
+
+
+def accepted(update: Update, extra: dict[str, Any]) -> web.Response:
+    """202: durable, and it will be applied; its outcome took longer than the request waited."""
+    headers = {hdrs.CACHE_CONTROL: "no-store"}
+    return web.json_response(
+        {"success": True, "accepted": True, "position": update.position} | extra, status=202, headers=headers
+    )

@@ -17,7 +17,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench import rows, stage
+from bench import progress, rows, stage
 from bench.peers import run as peers
 from bench.rows import Row
 from db import embedded
@@ -28,7 +28,7 @@ EXAMPLES = """examples:
   python -m bench --only single drain    some rows
   SCALE=10000000 python -m bench --only scale
   python -m bench --json figures.json    the figures for docs/performance.md"""
-ALL = ("single", "batch", "drain", "freshness", "read", "scale", "peers")
+ALL = ("single", "batch", "drain", "freshness", "read", "checklist", "update", "scale", "peers")
 
 
 async def measure(urls: Urls, only: list[str], scale: int, console: Console) -> list[Row]:
@@ -41,6 +41,8 @@ async def measure(urls: Urls, only: list[str], scale: int, console: Console) -> 
         "drain": lambda: rows.drained(st),
         "freshness": lambda: rows.freshness(st),
         "read": lambda: rows.cached_read(st),
+        "checklist": lambda: progress.read(st),
+        "update": lambda: progress.waited(st),
         "scale": lambda: rows.scale(st, scale),
         "peers": lambda: _peers(st, console),
     }

@@ -58,7 +58,7 @@ def interaction(session: int, action_id: str | None = None) -> dict[str, Any]:
     return action if action_id is None else {"id": action_id, **action}
 
 
-def _ratio(row: Row, ours: Sequence[float], theirs: Sequence[float], unit: str, goal: float) -> Row:
+def ratio_of(row: Row, ours: Sequence[float], theirs: Sequence[float], unit: str, goal: float) -> Row:
     pairs = [a / b for a, b in zip(ours, theirs, strict=True)]
     ratio = statistics.median(pairs)
     row.ours, row.theirs = (f"{statistics.median(values):,.0f} {unit}" for values in (ours, theirs))
@@ -74,18 +74,18 @@ async def single(st: Stage) -> Row:
     requests = [load.request("POST", "/v1/actions", st.key, body) for body in bodies]
     ours, theirs, cpus = [], [], []
     with ExitStack() as stack:
-        (api, api_process), (bare, bare_process) = _servers(st, stack)
+        (api, api_process), (bare, bare_process) = servers(st, stack)
         for _ in range(ROUNDS):
             before = stage.cpu(bare_process), stage.cpu(api_process)
             them = await load.drive(bare, requests)
             us = await load.drive(api, requests)
-            _demand(us, 202)
+            demand(us, 202)
             ours.append(us.rate)
             theirs.append(them.rate)
             spent = stage.cpu(bare_process) - before[0], stage.cpu(api_process) - before[1]
             cpus.append((spent[0] / len(them.latencies)) / (spent[1] / len(us.latencies)))
-        await _forget(st)
-    row = _ratio(row, ours, theirs, "requests/s", 0.75)
+        await forget(st)
+    row = ratio_of(row, ours, theirs, "requests/s", 0.75)
     row.detail["cpu_ratio"] = statistics.median(cpus)
     row.result += f" (by CPU time {row.detail['cpu_ratio']:.2f})"
     return row
@@ -99,15 +99,15 @@ async def batch(st: Stage) -> Row:
     raw = [[msgspec.json.encode(action) for action in one] for one in lists]
     ours, theirs = [], []
     with ExitStack() as stack:
-        (api, _), _ = _servers(st, stack)
+        (api, _), _ = servers(st, stack)
         for _ in range(ROUNDS):
             theirs.append(await _pipelined(st, raw, 2.0))
-            await _forget(st)
+            await forget(st)
             us = await load.drive(api, requests, connections=8)
-            _demand(us, 202)
+            demand(us, 202)
             ours.append(us.rate * 100)
-            await _forget(st)
-    return _ratio(row, ours, theirs, "actions/s", 0.8)
+            await forget(st)
+    return ratio_of(row, ours, theirs, "actions/s", 0.8)
 
 
 async def _pipelined(st: Stage, raw: Sequence[Sequence[bytes]], seconds: float) -> float:
@@ -141,7 +141,7 @@ async def drained(st: Stage, actions: int = 300_000, rounds: int = ROUNDS, sessi
         theirs.append(await _copied(conn, actions))
     await conn.execute("TRUNCATE interaction_events, user_sessions")
     await conn.close()
-    return _ratio(row, ours, theirs, "actions/s", 0.6)
+    return ratio_of(row, ours, theirs, "actions/s", 0.6)
 
 
 async def drain_rate(st: Stage, number: int, sessions: int = SESSIONS, first: int = 0) -> float:
@@ -228,19 +228,19 @@ async def end_to_end(st: Stage, best: float, peer: str, events: int = 200_000) -
     conn = await connect.postgres(st.urls.database_url)
     rates = []
     with ExitStack() as stack:
-        (api, _), _ = _servers(st, stack)
+        (api, _), _ = servers(st, stack)
         stack.enter_context(stage.process(st, "-m", "worker"))
         await stage.draining(st)
         for _ in range(ROUNDS):
             await conn.execute("TRUNCATE interaction_events, user_sessions")
             begun = time.perf_counter()
             us = await load.drive(api, requests, connections=8, seconds=60, count=events // 100)
-            _demand(us, 202)
+            demand(us, 202)
             ended = await stage.applied(conn, "interaction_events", events)
             rates.append(events / (ended - begun))
     await conn.execute("TRUNCATE interaction_events, user_sessions")
     await conn.close()
-    return _ratio(row, rates, [best] * len(rates), "events/s", 10)
+    return ratio_of(row, rates, [best] * len(rates), "events/s", 10)
 
 
 async def freshness(st: Stage) -> tuple[Row, Row]:
@@ -251,7 +251,7 @@ async def freshness(st: Stage) -> tuple[Row, Row]:
     plain = [load.request("POST", "/v1/actions", st.key, body) for body in bodies]
     wait = [load.request("POST", "/v1/actions", st.key, body, "Prefer: wait=5\r\n") for body in bodies]
     with ExitStack() as stack:
-        (api, _), _ = _servers(st, stack)
+        (api, _), _ = servers(st, stack)
         stack.enter_context(stage.process(st, "-m", "worker"))
         await stage.draining(st)
         top = (await load.drive(api, plain)).rate
@@ -264,7 +264,7 @@ async def freshness(st: Stage) -> tuple[Row, Row]:
             load.drive(api, wait, connections=128, rate=top / 10, seconds=5),
             load.drive(api, plain, connections=48, rate=top * 0.4, seconds=5),
         )
-        _demand(results, 200)
+        demand(results, 200)
     ages = sorted(seen.ages)
     p50, p99 = ages[len(ages) // 2], ages[int(len(ages) * 0.99)]
     fresh.ours = f"p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms of {len(ages):,} at {top / 2:,.0f}/s"
@@ -327,11 +327,11 @@ async def cached_read(st: Stage) -> Row:
     row = Row("cached read of a session", "bare aiohttp handler with one Redis GET", ">= 0.9, p99 < 10 ms")
     bodies = [msgspec.json.encode(interaction(number)) for number in range(200)]
     with ExitStack() as stack:
-        (api, _), (bare, _) = _servers(st, stack)
+        (api, _), (bare, _) = servers(st, stack)
         with stage.process(st, "-m", "worker"):
             await stage.draining(st)
             posts = [load.request("POST", "/v1/actions", st.key, body, "Prefer: wait=5\r\n") for body in bodies]
-            _demand(await load.drive(api, posts, connections=8, seconds=20, count=len(posts)), 200)
+            demand(await load.drive(api, posts, connections=8, seconds=20, count=len(posts)), 200)
         client = Redis.from_url(st.urls.redis_url)
         count = _settings(st).partitions
         for number in range(200):
@@ -344,12 +344,12 @@ async def cached_read(st: Stage) -> Row:
         for _ in range(ROUNDS):
             theirs.append((await load.drive(bare, requests)).rate)
             us = await load.drive(api, requests)
-            _demand(us, 200)
+            demand(us, 200)
             ours.append(us.rate)
             half = await load.drive(api, requests, rate=us.rate / 2)
             p99s.append(half.quantile(0.99))
-        await _forget(st)
-    row = _ratio(row, ours, theirs, "reads/s", 0.9)
+        await forget(st)
+    row = ratio_of(row, ours, theirs, "reads/s", 0.9)
     p99 = statistics.median(p99s)
     row.result += f", p99 {p99 * 1e3:.1f} ms at half the rate"
     row.reached = bool(row.reached) and p99 < 0.01
@@ -372,7 +372,7 @@ async def scale(st: Stage, rows: int) -> tuple[Row, Row]:
     await conn.execute("TRUNCATE interaction_events, user_sessions")
     await conn.close()
     median = statistics.median(empties)
-    return _ratio(full, fulls, [median] * len(fulls), "actions/s", 0.9), memory
+    return ratio_of(full, fulls, [median] * len(fulls), "actions/s", 0.9), memory
 
 
 async def _grow(conn: asyncpg.Connection, rows: int) -> None:
@@ -404,27 +404,27 @@ def _settings(st: Stage) -> Settings:
     return Settings(database_url=st.urls.database_url, redis_url=st.urls.redis_url)
 
 
-def _servers(st: Stage, stack: ExitStack) -> tuple[tuple[str, int], tuple[str, int]]:
+def servers(st: Stage, stack: ExitStack, **env: str) -> tuple[tuple[str, int], tuple[str, int]]:
     """Our API and the bare one: URL and process id of each."""
     found = []
     for module in ("api", "bench.bare"):
         port = stage.free_port()
         arguments = [str(port), st.urls.redis_url] if module == "bench.bare" else []
-        process = stack.enter_context(stage.process(st, "-m", module, *arguments, MILEPOST_PORT=str(port)))
+        process = stack.enter_context(stage.process(st, "-m", module, *arguments, MILEPOST_PORT=str(port), **env))
         url = f"http://127.0.0.1:{port}"
         stage.await_http(url + "/livez")
         found.append((url, process.pid))
     return found[0], found[1]
 
 
-async def _forget(st: Stage) -> None:
+async def forget(st: Stage) -> None:
     """Drop what nobody drained, so that the next round begins as this one did."""
     client = Redis.from_url(st.urls.redis_url)
     await client.delete(*(keys.actions(partition) for partition in range(_settings(st).partitions)))
     await client.aclose()
 
 
-def _demand(result: load.Result, status: int) -> None:
+def demand(result: load.Result, status: int) -> None:
     if set(result.statuses) != {status}:
         raise RuntimeError(f"answers other than {status}: {dict(result.statuses)}")
 

@@ -11,10 +11,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
-from api import errors, health, ingest, openapi, protocol, sessions
+from api import errors, flags, health, ingest, openapi, protocol, sessions
 from api.auth import Auth
 from api.clock import Clock
 from api.cors import Cors
+from api.governing import Governing
 from api.rates import Rates
 from api.state import STATE, State
 from api.waiting import Waiting
@@ -44,6 +45,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/livez", health.live),
         web.get("/readyz", health.ready),
         web.get("/metrics", health.exposition),
+        *flags.ROUTES,
     ]
 
 
@@ -118,6 +120,8 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     reads = Reads(client)
     state = app[STATE] = State(settings, client, pool, journal, reads, auth, Rates(settings), waiting, clock)
     await _check(state)
+    governing = Governing(state)
+    await governing.start()
     journal.start()
     reads.start()
     waiting.start()
@@ -125,6 +129,7 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     yield
     watch.cancel()
     await asyncio.gather(watch, return_exceptions=True)
+    await governing.stop()
     await journal.stop()
     await reads.stop()
     await waiting.stop()

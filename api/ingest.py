@@ -21,7 +21,7 @@ from api.state import STATE, State
 from db import metrics, stream
 from jobs.action import Action, Draft, Rejected, Sender, accept, explain
 from jobs.catalog import Catalog
-from jobs.families import KINDS
+from jobs.families import BY_KIND, KINDS
 
 BODY_SECONDS: Final = 30.0
 """How long a client may take to send its body."""
@@ -51,7 +51,9 @@ class Answer(msgspec.Struct, omit_defaults=True):
     accepted: int
     rejected: list[Rejection]
     ids: list[str]
-    position: str
+    position: str | msgspec.UnsetType
+    shed: int = 0
+    """Good actions that were not taken, because an operator switched their family off."""
     results: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -61,6 +63,7 @@ class Judged:
 
     actions: list[Action]
     rejected: list[Rejection]
+    shed: int = 0
 
 
 async def actions(request: web.Request) -> web.Response:
@@ -110,9 +113,9 @@ async def take(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Judge the drafts, append the good ones, answer with what became of each."""
-    judged = judge(parsed, sender, state.clock.now(), state.catalog)
+    judged = judge(parsed, sender, state.clock.now(), state.catalog, state.off)
     if not judged.actions:
-        raise refused(judged.rejected)
+        return _nothing_in(judged, headers)
     seconds = wanted_wait(request)
     waiting = [state.waiting.expect() for _ in judged.actions] if seconds else []
     for action, (reply, _) in zip(judged.actions, waiting, strict=bool(waiting)) if waiting else ():
@@ -123,7 +126,8 @@ async def take(
         for _, outcome in waiting:
             outcome.cancel()
         raise
-    answer = Answer(len(judged.actions), judged.rejected, [action.id for action in judged.actions], position)
+    ids = [action.id for action in judged.actions]
+    answer = Answer(len(ids), judged.rejected, ids, position, judged.shed)
     if waiting and (found := await outcomes([outcome for _, outcome in waiting], seconds)) is not None:
         answer.results = [
             {"id": action.id, "outcome": outcome, "duplicate": duplicate}
@@ -135,8 +139,10 @@ async def take(
     )
 
 
-def judge(parsed: Sequence[Parsed], sender: Sender, now: datetime, catalog: Catalog) -> Judged:
-    """Every draft by the rules of the door; a bad one never fails a good one beside it."""
+def judge(
+    parsed: Sequence[Parsed], sender: Sender, now: datetime, catalog: Catalog, off: frozenset[str] = frozenset()
+) -> Judged:
+    """Every draft by the rules of the door; a bad one never fails a good one beside it. `off`: kinds not taken."""
     good: list[Action] = []
     rejected: list[Rejection] = []
     for index, draft in enumerate(parsed):
@@ -149,7 +155,35 @@ def judge(parsed: Sequence[Parsed], sender: Sender, now: datetime, catalog: Cata
             shown = given if given is not None and len(given) <= 256 else None
             rejected.append(Rejection(index, error.code, error.message, shown, error.path))
             metrics.REJECTED.labels(error.code).inc()
-    return Judged(good, rejected)
+    judged = Judged(good, rejected)
+    return _without(judged, off) if off else judged
+
+
+def _without(judged: Judged, off: frozenset[str]) -> Judged:
+    """What is left when these kinds are not taken: sheddable ones are shed and told, durable ones may come again."""
+    rejected = {one.index for one in judged.rejected}
+    total = len(judged.actions) + len(rejected)
+    left = Judged([], judged.rejected)
+    for index, action in zip((n for n in range(total) if n not in rejected), judged.actions, strict=True):
+        if action.kind not in off:
+            left.actions.append(action)
+        elif KINDS[action.kind].sheddable:
+            left.shed += 1
+            metrics.SHED.labels(BY_KIND[action.kind][0].name).inc()
+        else:
+            message = f"{action.kind} is switched off at the moment: send the same again later"
+            left.rejected.append(Rejection(index, "family_off", message, action.id))
+            metrics.REJECTED.labels("family_off").inc()
+    left.rejected.sort(key=lambda one: one.index)
+    return left
+
+
+def _nothing_in(judged: Judged, headers: Mapping[str, str] | None) -> web.Response:
+    """Nothing to append: 202 when good actions were shed, else the problem."""
+    if not judged.shed or any(one.code == "family_off" for one in judged.rejected):
+        raise refused(judged.rejected)
+    answer = Answer(0, judged.rejected, [], msgspec.UNSET, judged.shed)
+    return web.Response(body=msgspec.json.encode(answer), status=202, headers=headers, content_type="application/json")
 
 
 async def append(state: State, actions: Sequence[Action]) -> str:
@@ -184,14 +218,14 @@ def wanted_wait(request: web.Request) -> float:
 def refused(rejected: list[Rejection]) -> Problem:
     """The answer when no action was good; the first says why.
 
-    403 if all belong to others, 400 for lines that are no JSON, else 422.
+    403 if all belong to others, 400 for lines that are no JSON, 503 if some may be taken later, else 422.
     """
     codes = {one.code for one in rejected}
-    first = rejected[0]
+    first = next((one for one in rejected if one.code == "family_off"), rejected[0])
     details = {"rejected": msgspec.to_builtins(rejected), "path": first.path}
     if codes <= {"forbidden_subject", "forbidden_kind"}:
         return Problem(first.code, first.message, status=403, details=details)
-    status = 400 if codes == {"malformed_json"} else 422
+    status = 503 if first.code == "family_off" else 400 if codes == {"malformed_json"} else 422
     return Problem(first.code, first.message, status=status, details=details)
 
 

@@ -11,9 +11,10 @@ from typing import Any, Final
 import msgspec
 from aiohttp import hdrs, web
 
-from api import docs_page, ingest, operations
+from api import docs_page, ingest
 from api.errors import CODES
-from api.operations import OPERATIONS, Json, Operation
+from api.operation import JSON, Json, Operation
+from api.operations import OPERATIONS, PARAMETERS, TYPES
 from jobs.action import Kind
 from jobs.families import FAMILIES, KINDS
 from jobs.session import Session
@@ -118,7 +119,7 @@ def described() -> Json:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
-            "parameters": _PARAMETERS,
+            "parameters": _PARAMETERS | PARAMETERS,
             "headers": _HEADERS,
             "securitySchemes": _SECURITY,
         },
@@ -162,7 +163,7 @@ def _refusal(status: int, codes: list[str]) -> Json:
     return {
         "description": "  \n".join(f"`{code}`: {CODES[code][1]}" for code in codes),
         "headers": _headers(_OF_STATUS.get(status, ())),
-        "content": {operations.JSON: {"schema": {"allOf": [_schema("Error"), only]}}},
+        "content": {JSON: {"schema": {"allOf": [_schema("Error"), only]}}},
     }
 
 
@@ -174,7 +175,7 @@ def _body(operation: Operation) -> Json:
     refs = [_schema(name) for name in operation.bodies]
     text: Json = {"schema": {"type": "string"}}
     content: Json = {
-        operations.JSON: {
+        JSON: {
             "schema": refs[0] if len(refs) == 1 else {"anyOf": refs},
             "examples": {name: {"value": value} for name, value in (operation.examples or {}).items()},
         },
@@ -191,7 +192,9 @@ def _schema(given: str | Json) -> Json:
 
 def _schemas() -> Json:
     types = [*(kind.payload for kind in KINDS.values()), ingest.Answer, ingest.Interaction, ingest.SaveConfig]
-    _, found = msgspec.json.schema_components([*types, ingest.Performance, Session], ref_template=REF + "{name}")
+    _, found = msgspec.json.schema_components(
+        [*types, ingest.Performance, Session, *TYPES], ref_template=REF + "{name}"
+    )
     for kind in KINDS.values():
         _free(found[kind.payload.__name__], kind)
     found["SaveConfig"]["properties"]["configuration"] = {"type": "object"}

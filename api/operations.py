@@ -1,54 +1,21 @@
-"""The routes as the OpenAPI document tells them: one entry each. A test compares them with those of api/app.py."""
+"""The routes as the OpenAPI document tells them: one entry each. A test compares them with those of api/app.py.
+
+A file `api/<name>_operations.py` has OPERATIONS, and may have PARAMETERS and TYPES: what its entries name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, Final
 
-WHO: Final = ("unauthorized", "invalid_key", "invalid_token", "token_expired", "missing_scope", "keys_unavailable")
-BODY: Final = ("malformed", "malformed_json", "body_timeout", "too_large", "unsupported_media_type", "invalid_body")
-ACTION: Final = (
-    *("invalid_action", "unknown_kind", "invalid_data", "invalid_id", "missing_subject", "bad_text", "not_finite"),
-    *("too_deep", "too_many_keys", "forbidden_subject", "forbidden_kind"),
-)
-LOG: Final = ("rate_limited", "log_unavailable", "backlog_full")
-TAKES: Final = (*WHO, *BODY, *ACTION, *LOG)
+from api import flags_operations
+from api.operation import BY_ANY, BY_HEADER, JSON, OBJECT, TAKES, WHO, Json, Operation
 
-BY_HEADER: Final = ("bearer", "basic")
-BY_ANY: Final = (*BY_HEADER, "browserKey")
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One route: `answers` maps a status to (what it means, media type, component or schema)."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    answers: Mapping[int, tuple[str, str, str | Json]]
-    description: str = ""
-    codes: tuple[str, ...] = ()
-    security: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
-    bodies: tuple[str, ...] = ()
-    """Components that the JSON body may be."""
-    lines: bool = False
-    """NDJSON, too."""
-    headers: tuple[str, ...] = ()
-    """Headers that a successful answer may carry."""
-    examples: Mapping[str, Any] | None = None
-
-
-JSON: Final = "application/json"
 _TAKEN: Final = {
     202: ("Durable; it will be applied.", JSON, "Answer"),
     200: ("Applied within the seconds of `Prefer: wait`; `results` has the outcomes.", JSON, "Answer"),
 }
-_OBJECT: Final[Json] = {"type": "object"}
 _STATUS: Final[Json] = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
 _READY: Final[Json] = {
     "type": "object",
@@ -61,7 +28,7 @@ _READY: Final[Json] = {
 _CLICK: Final[Json] = {"eventType": "click", "category": "frame", "elementId": "frame-oak", "timeSpent": 1840}
 _BEACON: Final = "`navigator.sendBeacon` may send it as `text/plain`, with the key in the address."
 
-OPERATIONS: Final = (
+_OWN: Final = (
     Operation(
         *("POST", "/v1/actions", "sendActions", "Send actions: one, a batch, or NDJSON"),
         _TAKEN,
@@ -139,7 +106,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         *("GET", "/openapi.json", "readOpenapi", "This document"),
-        {200: ("OpenAPI 3.1.", JSON, _OBJECT)},
+        {200: ("OpenAPI 3.1.", JSON, OBJECT)},
     ),
     Operation(
         *("GET", "/docs", "readDocs", "This document for people"),
@@ -158,3 +125,12 @@ OPERATIONS: Final = (
         {200: ("The text format of Prometheus.", "text/plain", {"type": "string"})},
     ),
 )
+
+_MODULES: Final[Sequence[ModuleType]] = (flags_operations,)
+OPERATIONS: Final[tuple[Operation, ...]] = (*_OWN, *(one for module in _MODULES for one in module.OPERATIONS))
+PARAMETERS: Final[Json] = {
+    name: parameter for module in _MODULES for name, parameter in getattr(module, "PARAMETERS", {}).items()
+}
+"""Parameters beside those of api/openapi.py, by the name that operations give them."""
+TYPES: Final[tuple[type[Any], ...]] = tuple(one for module in _MODULES for one in getattr(module, "TYPES", ()))
+"""Structs of bodies and answers, whose names operations give."""

@@ -36,6 +36,8 @@ class State:
     """Redis and the count of partitions have been checked."""
     catalog: Catalog = field(default_factory=default)
     """What the product filled in; looked for anew twice a second."""
+    off: frozenset[str] = frozenset()
+    """Kinds that an operator has switched off; looked for anew twice a second."""
 
 
 STATE: Final = web.AppKey("state", State)

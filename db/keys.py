@@ -56,7 +56,7 @@ RATES = "mp:rate"
 """Prefix of the counters of the rate limits; the rest of the key is a hash tag."""
 
 CATALOG = "mp:catalog"
-"""The catalog for the API processes: JSON [version, body]. Postgres has it, too."""
+"""The catalog for the API processes: JSON [version, body], null for the one as shipped. Postgres has it, too."""
 
 FLAGS = "mp:flags"
-"""Hash: name of a family or group -> "1" enabled, "0" switched off. Postgres has them, too."""
+"""What is switched on or off, for the API processes: JSON {family or group: enabled}. Postgres has it, too."""

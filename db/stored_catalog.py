@@ -44,18 +44,9 @@ async def keep(conn: asyncpg.Connection, body: str) -> bool:
     return await conn.fetchval(QUERIES["keep_catalog"], version_of(body), body) is not None
 
 
-async def publish(conn: asyncpg.Connection, client: Redis) -> None:
-    """Tell the API processes, through Redis, what Postgres has.
-
-    Read again afterwards: of two that publish at once, the last to look sees what was committed last.
-    """
-    told: str | None = None
-    while (row := await read(conn)) is not None and row[0] != told:
-        told = row[0]
+async def publish(conn: asyncpg.Connection | asyncpg.Pool, client: Redis) -> None:
+    """Tell the API processes what Postgres has; of two that publish at once, the last to look sees what came last."""
+    told: tuple[str, str | None] | str | None = ""
+    while (row := await read(conn)) != told:
+        told = row
         await client.set(keys.CATALOG, msgspec.json.encode(row))
-
-
-async def told(client: Redis) -> tuple[str, str] | None:
-    """(version, body) as Redis has it; None when it has none."""
-    held: bytes | None = await client.get(keys.CATALOG)
-    return None if held is None else msgspec.json.decode(held, type=tuple[str, str])

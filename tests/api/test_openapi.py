@@ -83,7 +83,7 @@ def test_every_code_of_a_request_is_told_by_some_route() -> None:
 
 
 async def test_the_examples_are_accepted(service: Service) -> None:
-    for operation in OPERATIONS:
+    for operation in (one for one in OPERATIONS if 202 in one.answers and one.answers[202][2] == "Answer"):
         for value in (operation.examples or {}).values():
             answer = await service.send(value, operation.path, Prefer="wait=5")
             assert (answer.status, answer.body["rejected"]) == (200, []), operation.path

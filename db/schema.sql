@@ -1,5 +1,11 @@
 -- The schema that the migrations lead to. Written by `python -m db schema`; not to be edited.
 
+CREATE TYPE public.referral_status AS ENUM (
+    'PENDING',
+    'COMPLETED',
+    'REWARDED'
+);
+
 CREATE FUNCTION public.drop_days(before date) RETURNS SETOF text
     LANGUAGE plpgsql
     AS $_$
@@ -51,8 +57,20 @@ CREATE TABLE public.catalog (
     id smallint DEFAULT 1 NOT NULL,
     version text NOT NULL,
     body text NOT NULL,
+    parsed jsonb NOT NULL,
     stored_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT catalog_id_check CHECK ((id = 1))
+);
+
+CREATE TABLE public.certificates (
+    serial text NOT NULL COLLATE pg_catalog."C",
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    course_id text NOT NULL COLLATE pg_catalog."C",
+    issued_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    revoked_reason text,
+    ruled_at timestamp with time zone,
+    learner_name text
 );
 
 CREATE TABLE public.configuration_snapshots (
@@ -72,6 +90,32 @@ CREATE TABLE public.configuration_snapshots (
     "timestamp" timestamp with time zone GENERATED ALWAYS AS (at) STORED
 )
 PARTITION BY RANGE (received_at);
+
+CREATE TABLE public.course_events (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    user_id text,
+    org_id text,
+    data jsonb NOT NULL,
+    outcome jsonb NOT NULL,
+    at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    flags smallint DEFAULT 0 NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+CREATE TABLE public.courses (
+    course_id text NOT NULL COLLATE pg_catalog."C",
+    title text NOT NULL,
+    certificate text NOT NULL,
+    version bigint NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    deleted_at timestamp with time zone,
+    pending boolean DEFAULT true NOT NULL,
+    watermark text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
+    CONSTRAINT courses_certificate_check CHECK ((certificate = ANY (ARRAY['course_completed'::text, 'lesson_completed'::text, 'none'::text])))
+);
 
 CREATE TABLE public.dead_letters (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -184,6 +228,146 @@ CREATE TABLE public.interaction_events (
 )
 PARTITION BY RANGE (received_at);
 
+CREATE TABLE public.lessons (
+    lesson_id text NOT NULL COLLATE pg_catalog."C",
+    course_id text NOT NULL COLLATE pg_catalog."C",
+    title text NOT NULL,
+    duration_seconds integer,
+    "position" integer NOT NULL,
+    removed_at timestamp with time zone
+);
+
+CREATE TABLE public.lookups (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    id text NOT NULL COLLATE pg_catalog."C",
+    body bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.onboarding_actions (
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    action text NOT NULL COLLATE pg_catalog."C",
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    count bigint NOT NULL,
+    received_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='80');
+
+CREATE TABLE public.onboarding_events (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    user_id text NOT NULL,
+    org_id text,
+    data jsonb NOT NULL,
+    outcome jsonb NOT NULL,
+    qualifies boolean NOT NULL,
+    at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    flags smallint DEFAULT 0 NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
+CREATE TABLE public.onboarding_organizations (
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    org_id text NOT NULL COLLATE pg_catalog."C",
+    qualified_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.onboarding_progress (
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    org_id text COLLATE pg_catalog."C",
+    step text NOT NULL COLLATE pg_catalog."C",
+    status text GENERATED ALWAYS AS (
+CASE
+    WHEN (completed_at IS NULL) THEN 'skipped'::text
+    ELSE 'completed'::text
+END) STORED,
+    completed boolean GENERATED ALWAYS AS ((completed_at IS NOT NULL)) STORED,
+    skipped boolean GENERATED ALWAYS AS ((completed_at IS NULL)) STORED,
+    completed_at timestamp with time zone,
+    skipped_at timestamp with time zone,
+    time_spent_seconds bigint,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    org_at timestamp with time zone,
+    received_at timestamp with time zone NOT NULL,
+    CONSTRAINT onboarding_progress_check CHECK (((completed_at IS NOT NULL) OR (skipped_at IS NOT NULL)))
+)
+WITH (fillfactor='80');
+
+CREATE VIEW public.onboarding_steps AS
+ SELECT (step COLLATE "C") AS step,
+    (place)::integer AS place
+   FROM jsonb_array_elements_text(COALESCE(( SELECT ((catalog.parsed -> 'onboarding'::text) -> 'steps'::text)
+           FROM public.catalog), '["WELCOME", "UPLOAD_VIDEO", "VIEW_CLIPS", "CUSTOMIZE_CLIP", "EXPORT_CLIP", "SHARE_REFERRAL"]'::jsonb)) WITH ORDINALITY s(step, place);
+
+CREATE VIEW public.organization_onboarding AS
+ SELECT o.org_id,
+    bool_and((c.step IS NOT NULL)) AS onboarding_completed,
+        CASE
+            WHEN bool_and((c.step IS NOT NULL)) THEN max(COALESCE(c.completed_at, c.skipped_at))
+            ELSE NULL::timestamp with time zone
+        END AS onboarding_completed_at,
+    (bool_and((c.step IS NOT NULL)) AND bool_or((c.completed_at IS NULL))) AS onboarding_skipped,
+    COALESCE((array_agg(s.step ORDER BY s.place) FILTER (WHERE (c.step IS NULL)))[1], 'COMPLETED'::text) AS current_onboarding_step
+   FROM ((( SELECT DISTINCT onboarding_progress.org_id
+           FROM public.onboarding_progress
+          WHERE (onboarding_progress.org_id IS NOT NULL)) o
+     CROSS JOIN public.onboarding_steps s)
+     LEFT JOIN ( SELECT onboarding_progress.org_id,
+            onboarding_progress.step,
+            min(onboarding_progress.completed_at) AS completed_at,
+            min(onboarding_progress.skipped_at) AS skipped_at
+           FROM public.onboarding_progress
+          WHERE (onboarding_progress.org_id IS NOT NULL)
+          GROUP BY onboarding_progress.org_id, onboarding_progress.step) c ON (((c.org_id = o.org_id) AND (c.step = s.step))))
+  GROUP BY o.org_id;
+
+CREATE TABLE public.referral_organizations (
+    org_id text NOT NULL COLLATE pg_catalog."C",
+    code text COLLATE pg_catalog."C",
+    qualified_at timestamp with time zone,
+    received_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.referral_rewards (
+    org_id text NOT NULL COLLATE pg_catalog."C",
+    referred_org_id text NOT NULL COLLATE pg_catalog."C",
+    side text NOT NULL,
+    amount bigint NOT NULL,
+    unit text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT referral_rewards_side_check CHECK ((side = ANY (ARRAY['referrer'::text, 'referred'::text])))
+);
+
+CREATE TABLE public.referrals (
+    referrer_org_id text NOT NULL COLLATE pg_catalog."C",
+    referred_org_id text NOT NULL COLLATE pg_catalog."C",
+    code text NOT NULL COLLATE pg_catalog."C",
+    status public.referral_status NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    completed_at timestamp with time zone,
+    rewarded_at timestamp with time zone,
+    CONSTRAINT referrals_check CHECK ((referrer_org_id <> referred_org_id)),
+    CONSTRAINT referrals_check1 CHECK (((completed_at IS NULL) = (status = 'PENDING'::public.referral_status))),
+    CONSTRAINT referrals_check2 CHECK (((rewarded_at IS NOT NULL) = (status = 'REWARDED'::public.referral_status)))
+);
+
+CREATE VIEW public.organizations AS
+ SELECT o.org_id,
+    o.code AS referral_code,
+    r.referrer_org_id AS referred_by,
+    (EXISTS ( SELECT
+           FROM public.referral_rewards w
+          WHERE (w.org_id = o.org_id))) AS referral_reward_claimed
+   FROM (public.referral_organizations o
+     LEFT JOIN public.referrals r ON ((r.referred_org_id = o.org_id)));
+
 CREATE TABLE public.partitions (
     id smallint NOT NULL,
     generation text DEFAULT ''::text NOT NULL,
@@ -211,6 +395,26 @@ CREATE TABLE public.performance_metrics (
 )
 PARTITION BY RANGE (received_at);
 
+CREATE TABLE public.referral_codes (
+    code text NOT NULL COLLATE pg_catalog."C",
+    org_id text NOT NULL COLLATE pg_catalog."C",
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.referral_events (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    user_id text,
+    org_id text NOT NULL,
+    data jsonb NOT NULL,
+    outcome jsonb NOT NULL,
+    at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    flags smallint DEFAULT 0 NOT NULL
+)
+PARTITION BY RANGE (received_at);
+
 CREATE TABLE public.service_keys (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     name text NOT NULL,
@@ -235,6 +439,64 @@ CREATE TABLE public.tracked_events (
     flags smallint DEFAULT 0 NOT NULL
 )
 PARTITION BY RANGE (received_at);
+
+CREATE TABLE public.user_courses (
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    course_id text NOT NULL COLLATE pg_catalog."C",
+    enrolled_at timestamp with time zone,
+    declared_at timestamp with time zone,
+    learner_name text,
+    named_at timestamp with time zone,
+    lessons_total integer,
+    lessons_completed integer NOT NULL,
+    watch_time_seconds bigint NOT NULL,
+    last_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    received_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='80');
+
+CREATE VIEW public.user_onboarding AS
+ SELECT user_id,
+    bool_or((action = 'created_clip'::text)) AS has_created_clip,
+    bool_or((action = 'added_subtitles'::text)) AS has_added_subtitles,
+    bool_or((action = 'reframed_video'::text)) AS has_reframed_video,
+    bool_or((action = 'shared_content'::text)) AS has_shared,
+    min(first_at) FILTER (WHERE (action = 'created_clip'::text)) AS first_clip_at,
+    min(first_at) FILTER (WHERE (action = 'added_subtitles'::text)) AS first_subtitle_at,
+    min(first_at) FILTER (WHERE (action = 'reframed_video'::text)) AS first_reframe_at,
+    min(first_at) FILTER (WHERE (action = 'shared_content'::text)) AS first_share_at,
+    (COALESCE(sum(count) FILTER (WHERE (action = 'shared_content'::text)), (0)::numeric))::bigint AS export_count,
+    max(last_at) FILTER (WHERE (action = 'shared_content'::text)) AS last_export_at
+   FROM public.onboarding_actions
+  GROUP BY user_id;
+
+CREATE TABLE public.user_progress (
+    id text NOT NULL COLLATE pg_catalog."C",
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    lesson_id text NOT NULL COLLATE pg_catalog."C",
+    course_id text COLLATE pg_catalog."C",
+    completed boolean DEFAULT false NOT NULL,
+    watch_time_seconds bigint GENERATED ALWAYS AS (GREATEST(watched_seconds, set_seconds)) STORED,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    deleted_at timestamp with time zone GENERATED ALWAYS AS (
+CASE
+    WHEN ((touched_at IS NULL) OR (last_deleted_at >= touched_at)) THEN last_deleted_at
+    ELSE NULL::timestamp with time zone
+END) STORED,
+    watched_seconds bigint NOT NULL,
+    set_seconds bigint NOT NULL,
+    completed_changed_at timestamp with time zone,
+    first_completed_at timestamp with time zone,
+    first_completion_received_at timestamp with time zone,
+    claimed_course_id text COLLATE pg_catalog."C",
+    claimed_at timestamp with time zone,
+    touched_at timestamp with time zone,
+    last_deleted_at timestamp with time zone,
+    received_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='80');
 
 CREATE TABLE public.user_sessions (
     session_id text NOT NULL COLLATE pg_catalog."C",
@@ -269,8 +531,17 @@ WITH (fillfactor='80');
 ALTER TABLE ONLY public.catalog
     ADD CONSTRAINT catalog_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.certificates
+    ADD CONSTRAINT certificates_pkey PRIMARY KEY (user_id, course_id);
+
 ALTER TABLE ONLY public.configuration_snapshots
     ADD CONSTRAINT configuration_snapshots_pkey PRIMARY KEY (subject, id, received_at);
+
+ALTER TABLE ONLY public.course_events
+    ADD CONSTRAINT course_events_pkey PRIMARY KEY (subject, id, received_at);
+
+ALTER TABLE ONLY public.courses
+    ADD CONSTRAINT courses_pkey PRIMARY KEY (course_id);
 
 ALTER TABLE ONLY public.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
@@ -296,14 +567,50 @@ ALTER TABLE ONLY public.flags
 ALTER TABLE ONLY public.follow_ups
     ADD CONSTRAINT follow_ups_pkey PRIMARY KEY (subject, id);
 
+ALTER TABLE ONLY public.user_progress
+    ADD CONSTRAINT idx_user_progress_user_lesson PRIMARY KEY (user_id, lesson_id);
+
 ALTER TABLE ONLY public.interaction_events
     ADD CONSTRAINT interaction_events_pkey PRIMARY KEY (subject, id, received_at);
+
+ALTER TABLE ONLY public.lessons
+    ADD CONSTRAINT lessons_pkey PRIMARY KEY (lesson_id);
+
+ALTER TABLE ONLY public.lookups
+    ADD CONSTRAINT lookups_pkey PRIMARY KEY (subject, id);
+
+ALTER TABLE ONLY public.onboarding_actions
+    ADD CONSTRAINT onboarding_actions_pkey PRIMARY KEY (user_id, action);
+
+ALTER TABLE ONLY public.onboarding_events
+    ADD CONSTRAINT onboarding_events_pkey PRIMARY KEY (subject, id, received_at);
+
+ALTER TABLE ONLY public.onboarding_organizations
+    ADD CONSTRAINT onboarding_organizations_pkey PRIMARY KEY (user_id, org_id);
+
+ALTER TABLE ONLY public.onboarding_progress
+    ADD CONSTRAINT onboarding_progress_pkey PRIMARY KEY (user_id, step);
 
 ALTER TABLE ONLY public.partitions
     ADD CONSTRAINT partitions_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.performance_metrics
     ADD CONSTRAINT performance_metrics_pkey PRIMARY KEY (subject, id, received_at);
+
+ALTER TABLE ONLY public.referral_codes
+    ADD CONSTRAINT referral_codes_pkey PRIMARY KEY (code);
+
+ALTER TABLE ONLY public.referral_events
+    ADD CONSTRAINT referral_events_pkey PRIMARY KEY (subject, id, received_at);
+
+ALTER TABLE ONLY public.referral_organizations
+    ADD CONSTRAINT referral_organizations_pkey PRIMARY KEY (org_id);
+
+ALTER TABLE ONLY public.referral_rewards
+    ADD CONSTRAINT referral_rewards_pkey PRIMARY KEY (org_id, referred_org_id, side);
+
+ALTER TABLE ONLY public.referrals
+    ADD CONSTRAINT referrals_pkey PRIMARY KEY (referred_org_id);
 
 ALTER TABLE ONLY public.service_keys
     ADD CONSTRAINT service_keys_hash_key UNIQUE (hash);
@@ -314,8 +621,15 @@ ALTER TABLE ONLY public.service_keys
 ALTER TABLE ONLY public.tracked_events
     ADD CONSTRAINT tracked_events_pkey PRIMARY KEY (subject, id, received_at);
 
+ALTER TABLE ONLY public.user_courses
+    ADD CONSTRAINT user_courses_pkey PRIMARY KEY (user_id, course_id);
+
 ALTER TABLE ONLY public.user_sessions
     ADD CONSTRAINT user_sessions_pkey PRIMARY KEY (session_id);
+
+CREATE INDEX certificates_serial ON public.certificates USING btree (serial);
+
+CREATE INDEX courses_pending ON public.courses USING btree (course_id) WHERE pending;
 
 CREATE INDEX dead_letters_open ON public.dead_letters USING btree (dead_at) WHERE ((retried_at IS NULL) AND (discarded_at IS NULL));
 
@@ -332,6 +646,32 @@ CREATE INDEX effects_created ON public.effects USING btree (created_at, number, 
 CREATE INDEX effects_message ON public.effects USING btree (message_id);
 
 CREATE INDEX follow_ups_created ON public.follow_ups USING btree (created_at);
+
+CREATE INDEX idx_user_progress_course_id ON public.user_progress USING btree (course_id);
+
+CREATE INDEX idx_user_progress_lesson_id ON public.user_progress USING btree (lesson_id);
+
+CREATE INDEX idx_user_progress_user_id ON public.user_progress USING btree (user_id, course_id);
+
+CREATE INDEX lessons_course ON public.lessons USING btree (course_id, "position");
+
+CREATE INDEX lookups_due ON public.lookups USING btree (due_at);
+
+CREATE INDEX onboarding_actions_first ON public.onboarding_actions USING btree (first_at);
+
+CREATE INDEX onboarding_progress_created ON public.onboarding_progress USING btree (created_at);
+
+CREATE INDEX onboarding_progress_org ON public.onboarding_progress USING btree (org_id, step) WHERE (org_id IS NOT NULL);
+
+CREATE INDEX referral_codes_org ON public.referral_codes USING btree (org_id);
+
+CREATE INDEX referrals_made ON public.referrals USING btree (referrer_org_id, created_at DESC, referred_org_id);
+
+CREATE INDEX referrals_referrer ON public.referrals USING btree (referrer_org_id, status);
+
+CREATE INDEX user_courses_course ON public.user_courses USING btree (course_id, user_id);
+
+CREATE INDEX user_progress_id ON public.user_progress USING btree (id);
 
 CREATE INDEX user_sessions_open ON public.user_sessions USING btree (at) WHERE (ended_at IS NULL);
 

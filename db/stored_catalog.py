@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,11 @@ def version_of(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()[:32]
 
 
+def _parsed(body: str) -> str:
+    """A section that is left out is as shipped."""
+    return msgspec.json.encode(tomllib.loads(shipped()) | tomllib.loads(body)).decode()
+
+
 async def read(conn: asyncpg.Connection | asyncpg.Pool, known: str = "") -> tuple[str, str | None] | None:
     """(version, body), the body None if the version is `known`; None when nothing is stored."""
     row = await conn.fetchrow(QUERIES["read_catalog"], known)
@@ -36,12 +42,12 @@ async def read(conn: asyncpg.Connection | asyncpg.Pool, known: str = "") -> tupl
 
 async def store(conn: asyncpg.Connection, body: str) -> bool:
     """Put this catalog in the place of the stored one; whether anything changed."""
-    return await conn.fetchval(QUERIES["store_catalog"], version_of(body), body) is not None
+    return await conn.fetchval(QUERIES["store_catalog"], version_of(body), body, _parsed(body)) is not None
 
 
 async def keep(conn: asyncpg.Connection, body: str) -> bool:
     """Store this catalog unless there is one."""
-    return await conn.fetchval(QUERIES["keep_catalog"], version_of(body), body) is not None
+    return await conn.fetchval(QUERIES["keep_catalog"], version_of(body), body, _parsed(body)) is not None
 
 
 async def publish(conn: asyncpg.Connection | asyncpg.Pool, client: Redis) -> None:

@@ -7,6 +7,7 @@ CREATE TABLE catalog (
     id smallint PRIMARY KEY DEFAULT 1 CHECK (id = 1),
     version text NOT NULL,
     body text NOT NULL,
+    parsed jsonb NOT NULL,
     stored_at timestamptz NOT NULL DEFAULT now()
 );
 

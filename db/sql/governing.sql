@@ -3,15 +3,15 @@
 SELECT version, CASE WHEN version <> $1 THEN body END AS body FROM catalog;
 
 -- name: store_catalog
--- the version is made of the body: storing the same again changes nothing
-INSERT INTO catalog (version, body) VALUES ($1, $2)
-ON CONFLICT (id) DO UPDATE SET version = EXCLUDED.version, body = EXCLUDED.body, stored_at = now()
+-- the version is made of the body: storing the same again changes nothing; `parsed` is for views
+INSERT INTO catalog (version, body, parsed) VALUES ($1, $2, $3)
+ON CONFLICT (id) DO UPDATE SET version = EXCLUDED.version, body = EXCLUDED.body, parsed = EXCLUDED.parsed, stored_at = now()
 WHERE catalog.version <> EXCLUDED.version
 RETURNING version;
 
 -- name: keep_catalog
 -- what was stored before stays
-INSERT INTO catalog (version, body) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING RETURNING version;
+INSERT INTO catalog (version, body, parsed) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING RETURNING version;
 
 -- name: list_flags
 SELECT family, enabled, changed_at, changed_by FROM flags ORDER BY family;

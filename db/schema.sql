@@ -359,14 +359,27 @@ CREATE TABLE public.referrals (
 );
 
 CREATE VIEW public.organizations AS
- SELECT o.org_id,
+ SELECT i.org_id,
     o.code AS referral_code,
     r.referrer_org_id AS referred_by,
     (EXISTS ( SELECT
            FROM public.referral_rewards w
-          WHERE (w.org_id = o.org_id))) AS referral_reward_claimed
-   FROM (public.referral_organizations o
-     LEFT JOIN public.referrals r ON ((r.referred_org_id = o.org_id)));
+          WHERE (w.org_id = i.org_id))) AS referral_reward_claimed,
+    COALESCE(b.onboarding_completed, false) AS onboarding_completed,
+    b.onboarding_completed_at,
+    COALESCE(b.onboarding_skipped, false) AS onboarding_skipped,
+    COALESCE(b.current_onboarding_step, ( SELECT onboarding_steps.step
+           FROM public.onboarding_steps
+          ORDER BY onboarding_steps.place
+         LIMIT 1)) AS current_onboarding_step
+   FROM (((( SELECT referral_organizations.org_id
+           FROM public.referral_organizations
+        UNION
+         SELECT organization_onboarding.org_id
+           FROM public.organization_onboarding) i
+     LEFT JOIN public.referral_organizations o ON ((o.org_id = i.org_id)))
+     LEFT JOIN public.referrals r ON ((r.referred_org_id = i.org_id)))
+     LEFT JOIN public.organization_onboarding b ON ((b.org_id = i.org_id)));
 
 CREATE TABLE public.partitions (
     id smallint NOT NULL,

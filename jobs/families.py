@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from jobs import family
+from jobs.referral import Referrals
 from jobs.tracking import Tracking
 
-FAMILIES: Final[tuple[family.Family, ...]] = (Tracking(),)
+FAMILIES: Final[tuple[family.Family, ...]] = (Tracking(), Referrals())
 BY_KIND: Final = family.index(FAMILIES)
 KINDS: Final = {name: kind for name, (_, kind) in BY_KIND.items()}

@@ -60,3 +60,9 @@ CATALOG = "mp:catalog"
 
 FLAGS = "mp:flags"
 """What is switched on or off, for the API processes: JSON {family or group: enabled}. Postgres has it, too."""
+
+DELIVERIES = "mp:deliveries"
+"""What waits and what is dead: JSON [[sort, status, number, oldest seconds], …], counted by a schedule."""
+
+ARQ_DELIVERIES = "mp:arq:deliveries"
+"""arq's queue of deliveries: a backlog of them must not hold up the schedules."""

@@ -42,6 +42,8 @@ FRESHNESS: Final = Histogram(
 APPLY_FAILED: Final = Counter("milepost_apply_failures", "Batches rolled back, to be tried again", ["reason"])
 REREAD: Final = Counter("milepost_rereads", "Partitions read again from the start, because Redis lost data")
 CACHE: Final = Counter("milepost_cache_reads", "Reads of cached models", ["result"])
+EFFECTS: Final = Counter("milepost_effects", "Effects written to the outbox", ["type"])
+ATTEMPTS: Final = Counter("milepost_delivery_attempts", "Tries to deliver an effect", ["sort", "result"])
 
 
 BACKLOG: Final = Gauge(
@@ -51,6 +53,15 @@ LAG: Final = Gauge(
     "milepost_lag_seconds",
     "Age of a partition's oldest unapplied action",
     ["partition"],
+    multiprocess_mode="mostrecent",
+)
+DELIVERIES: Final = Gauge(
+    "milepost_deliveries", "Deliveries that wait or are dead", ["sort", "status"], multiprocess_mode="mostrecent"
+)
+OLDEST_DELIVERY: Final = Gauge(
+    "milepost_oldest_delivery_seconds",
+    "Age of the oldest delivery that waits",
+    ["sort"],
     multiprocess_mode="mostrecent",
 )
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from db import allowed
+
 Durability = Literal["memory", "fsync", "replica"]
 
 
@@ -28,6 +30,11 @@ Rate = Annotated[str, AfterValidator(_rate)]
 def _split(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _allowed(value: tuple[str, ...]) -> tuple[str, ...]:
+    allowed.parse(value)
     return value
 
 
@@ -66,6 +73,18 @@ class Settings(BaseSettings):
     retention_days: int = Field(90, ge=8, description="days that facts are kept")
     statement_cache_size: int = Field(100, ge=0, description="0 behind pgbouncer before 1.21 in transaction mode")
 
+    nats_url: str = Field("", description="NATS that effects are published to; several separated by commas")
+    analytics_url: str = Field("", description="analytics service that takes Segment's HTTP API")
+    analytics_key: str = Field("", description="its write key")
+    analytics_types: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="types of effects for it beside those that begin with first_, like usage.*,certificate.issued"
+    )
+    webhook_allow: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_allowed)] = Field(
+        (), description="networks and hosts inside the house that webhooks may go to, like 10.0.0.0/8,hooks.internal"
+    )
+    webhook_timeout: float = Field(15.0, ge=1, le=60, description="seconds that one try of a delivery may take")
+    effect_retention_days: int = Field(30, ge=1, description="days that delivered and discarded effects are kept")
+
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: json in production")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of the worker's own /metrics; 0: none")
@@ -76,6 +95,8 @@ class Settings(BaseSettings):
             raise ValueError("production needs MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL")
         if self.jwt_secret and len(self.jwt_secret.encode()) < 32:
             raise ValueError("MILEPOST_JWT_SECRET needs 32 bytes at least")
+        if self.analytics_url and not self.analytics_key:
+            raise ValueError("MILEPOST_ANALYTICS_URL needs MILEPOST_ANALYTICS_KEY")
         if self.retention_days <= self.dedupe_days:
             raise ValueError("MILEPOST_RETENTION_DAYS must be more than MILEPOST_DEDUPE_DAYS, whose ids the days hold")
         return self

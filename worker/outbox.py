@@ -1,18 +1,49 @@
-"""Deliveries as arq jobs: handed over behind the commit, and by a sweep; a job carries its delivery's id alone."""
+"""Deliveries as arq jobs: handed over behind the commit, and by a sweep; a job carries its delivery's id alone.
+
+The row in Postgres is the truth. A job that is lost, comes twice or comes too early does no harm: the claim decides.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
+from datetime import UTC
+from typing import Any, Final, cast
 from uuid import UUID
 
+import asyncpg
+import msgspec
+from arq import Worker, func
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.jobs import serialize_job
+from arq.typing import WorkerCoroutine
+from arq.utils import timestamp_ms
+from redis.exceptions import RedisError
+
+from db import connect, keys, log
 from db.settings import Settings
+from jobs import carriers, destinations
+from jobs.deliveries import Courier
+from worker import arq_redis
+
+logger = log.get("outbox")
+_warn = log.Seldom(logger, seconds=60)
+
+MOST: Final = 50_000
+"""Ids that wait in memory, about 5 MB."""
+CHUNK: Final = 500
+JOBS: Final = 200
+"""Deliveries of one process at a time; one that waits costs next to nothing."""
+CONNECTIONS: Final = 8
+POLL_SECONDS: Final = 0.1
+EXPIRE_MS: Final = 3_600_000
+PAUSE: Final = 1.0
 
 
 class Outbox:
-    """Takes the ids of fresh deliveries without ever waiting; what it cannot keep, the sweep finds in Postgres."""
-
-    MOST = 50_000
+    """Takes the ids of fresh deliveries without ever waiting, and delivers: one in each worker process."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -20,11 +51,112 @@ class Outbox:
         self._wake = asyncio.Event()
 
     def put(self, ids: Sequence[UUID]) -> None:
-        """Hand these over soon."""
-        if len(self._ids) < self.MOST:
-            self._ids += ids
-            self._wake.set()
+        """Hand these over soon. What finds no room, and what Redis does not take, the sweep finds in Postgres."""
+        if len(self._ids) + len(ids) > MOST:
+            _warn("the outbox is full: deliveries are left to the sweep", number=len(ids))
+            return
+        self._ids += ids
+        self._wake.set()
 
     async def run(self) -> None:
-        """Run until cancelled."""
-        await asyncio.Event().wait()
+        """Hand over and deliver, until cancelled; jobs under way have 5 s to end."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._always(self._hand_over), name="outbox-out")
+            tasks.create_task(self._always(self._deliver), name="outbox-jobs")
+
+    async def _always(self, work: Any) -> None:
+        """Begin anew whatever happens, unless cancelled."""
+        while True:
+            try:
+                await work()
+            except (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                _warn("deliveries wait for a server", error=str(error) or type(error).__name__)
+            except Exception:
+                logger.exception("deliveries met a fault of their own, starting again")
+            await asyncio.sleep(PAUSE)
+
+    async def _hand_over(self) -> None:
+        async with _redis(self.settings) as redis:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._ids:
+                    chunk, self._ids = self._ids[:CHUNK], self._ids[CHUNK:]
+                    await enqueue(redis, chunk)
+
+    async def _deliver(self) -> None:
+        settings = self.settings
+        pool = await connect.pool(settings, "milepost-deliveries", CONNECTIONS)
+        try:
+            async with pool.acquire() as conn, conn.transaction():
+                await destinations.sync(conn, settings)
+            async with _redis(settings) as redis, carriers.opened(settings) as out:
+                running = worker(settings, redis, self, Courier(pool, out, settings.webhook_timeout))
+                try:
+                    await running.main()
+                finally:
+                    await arq_redis.stop(running)
+        finally:
+            pool.terminate()
+
+
+@contextlib.asynccontextmanager
+async def _redis(settings: Settings) -> Any:
+    redis = await arq_redis.connected(settings.redis_url, keys.ARQ_DELIVERIES)
+    try:
+        yield redis
+    finally:
+        with contextlib.suppress(RedisError, OSError):
+            await redis.aclose(close_connection_pool=True)
+
+
+async def enqueue(redis: ArqRedis, ids: Sequence[UUID], *, afresh: bool = False) -> None:
+    """Make a job of each delivery that has none, in one trip; arq's own way takes three for each.
+
+    `afresh`: nobody is at these in Postgres, so what a killed worker left in progress in Redis is not.
+    """
+    now = timestamp_ms()
+    async with redis.pipeline(transaction=False) as pipe:
+        for one in map(str, ids):
+            job = serialize_job("deliver", (one,), {}, None, now, serializer=msgspec.json.encode)
+            pipe.set(job_key_prefix + one, job, px=EXPIRE_MS, nx=True)
+            pipe.zadd(keys.ARQ_DELIVERIES, {one: now}, nx=True)
+            if afresh:
+                pipe.delete(in_progress_key_prefix + one)
+        await pipe.execute()
+
+
+async def deliver(ctx: dict[Any, Any], one: str) -> None:
+    """The job of one delivery. Whatever goes wrong, its row says when it is due again."""
+    courier: Courier = ctx["courier"]
+    try:
+        async with asyncio.timeout(courier.lease):
+            following = await courier.deliver(UUID(one))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        _warn("a delivery is left to the sweep", delivery=one, error=str(error) or type(error).__name__)
+    except Exception:
+        logger.exception("a delivery met a fault of its own; it is left to the sweep", delivery=one)
+    else:
+        if following:
+            ctx["outbox"].put(following)
+
+
+def worker(settings: Settings, redis: ArqRedis, outbox: Outbox, courier: Courier) -> Worker:
+    """arq's worker of the deliveries. Tries are counted in Postgres alone; after a kill -9 the sweep is first."""
+    seconds = courier.lease + 2
+    return Worker(
+        functions=[func(cast("WorkerCoroutine", deliver), name="deliver", keep_result=0, timeout=seconds)],
+        redis_pool=redis,
+        queue_name=keys.ARQ_DELIVERIES,
+        job_serializer=msgspec.json.encode,
+        job_deserializer=msgspec.json.decode,
+        handle_signals=False,
+        job_timeout=seconds,
+        max_jobs=JOBS,
+        max_tries=1_000_000,
+        keep_result=0,
+        poll_delay=POLL_SECONDS,
+        health_check_key=f"{keys.ARQ_DELIVERIES}:health",
+        timezone=UTC,
+        ctx={"courier": courier, "outbox": outbox, "settings": settings},
+    )

@@ -12,46 +12,31 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, cast
 
 import asyncpg
 import msgspec
 from arq import Worker, cron
-from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.connections import ArqRedis
 from arq.cron import CronJob
 from arq.typing import WorkerCoroutine
-from redis import exceptions
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import RedisError
 
 from db import days, keys, log, models, sql, stream
 from db.settings import Settings
 from jobs import session
 from jobs.tracking import QUERIES as TRACKING
+from worker import arq_redis
+from worker.context import Context
+from worker.sweeps import count_deliveries, drop_effects, settle_deliveries, sweep_deliveries
 
 logger = log.get("schedule")
 PIPE: Final = sql.read("pipe")
 
 SWEEP_ROWS: Final = 5000
-STOP_SECONDS: Final = 5.0
-"""How long the jobs under way may take to end when the process is stopped."""
 DEAD_AFTER: Final = 60.0
 """Seconds after which the heartbeat of a worker is forgotten."""
-
-
-class Context(TypedDict):
-    """What every job gets."""
-
-    pool: asyncpg.Pool
-    """connections of the drain's pool"""
-    settings: Settings
-    """this process's settings"""
-    log: Redis
-    """the Redis of the log"""
-    redis: ArqRedis
-    """arq's own client, set by arq"""
 
 
 async def make_days(ctx: Context) -> str:
@@ -108,6 +93,10 @@ SCHEDULES: Final[tuple[tuple[Job, dict[str, Any]], ...]] = (
     (drop_days, {"hour": {3}, "minute": {17}, "second": 0}),
     (end_idle_sessions, {"second": {20}}),
     (forget_workers, {"second": {40}}),
+    (sweep_deliveries, {"second": set(range(0, 60, 2))}),
+    (count_deliveries, {"second": set(range(5, 60, 10))}),
+    (settle_deliveries, {"second": {50}}),
+    (drop_effects, {"minute": {37}, "second": 0}),
 )
 """Every scheduled job and its cron times, in UTC."""
 
@@ -141,27 +130,6 @@ def crons() -> list[CronJob]:
     ]
 
 
-def redis_settings(url: str) -> RedisSettings:
-    """arq's connection: without these retries a restart of Redis would end the worker process."""
-    settings = RedisSettings.from_dsn(url)
-    faults: list[type[Exception]] = [exceptions.ConnectionError, exceptions.TimeoutError, OSError, BusyLoadingError]
-    settings.retry = Retry(ExponentialBackoff(cap=1, base=0.05), 30, supported_errors=tuple(faults))  # type: ignore[arg-type]
-    settings.retry_on_timeout = True
-    settings.retry_on_error = faults
-    settings.conn_timeout = 5
-    return settings
-
-
-async def connected(url: str) -> ArqRedis:
-    """A pool for enqueueing: JSON, since whoever can write to Redis could run code by arq's default, pickle."""
-    return await create_pool(
-        redis_settings(url),
-        job_serializer=msgspec.json.encode,
-        job_deserializer=msgspec.json.decode,
-        default_queue_name=keys.ARQ_QUEUE,
-    )
-
-
 def worker(settings: Settings, redis: ArqRedis, pool: asyncpg.Pool, client: Redis) -> Worker:
     """arq's worker. By keyword, because arq ignores what a settings class inherits."""
     return Worker(
@@ -193,26 +161,13 @@ async def run(settings: Settings, pool: asyncpg.Pool, client: Redis) -> None:
 
 
 async def _serve(settings: Settings, pool: asyncpg.Pool, client: Redis) -> None:
-    redis = await connected(settings.redis_url)
+    redis = await arq_redis.connected(settings.redis_url)
     try:
         running = worker(settings, redis, pool, client)
         try:
             await running.main()
         finally:
-            await _stop(running)
+            await arq_redis.stop(running)
     finally:
         with contextlib.suppress(RedisError, OSError):
             await redis.aclose(close_connection_pool=True)
-
-
-async def _stop(running: Worker) -> None:
-    """Let the jobs under way end. arq itself would cancel them, unless it handled the signals, which are ours."""
-    running.allow_pick_jobs = False
-    if running.tasks:
-        await asyncio.wait(running.tasks.values(), timeout=STOP_SECONDS)
-    try:
-        # Without Redis arq would go on trying for as long as its retries allow.
-        async with asyncio.timeout(STOP_SECONDS):
-            await running.close()
-    except (RedisError, OSError) as error:
-        logger.warning("arq did not end in order", error=str(error) or type(error).__name__)

@@ -31,8 +31,8 @@ from tests.db.test_stream import ready, valkey
 from tests.jobs.making import NOW, make
 from tests.worker import rig as rigs
 from tests.worker.rig import Rig, until
-from worker import schedule
-from worker.schedule import Context
+from worker import arq_redis, schedule
+from worker.context import Context
 
 # arq closes its pool by a name that redis-py has given up.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
@@ -52,7 +52,7 @@ def ctx(rig: Rig) -> Context:
 @pytest.fixture
 async def arq(rig: Rig) -> AsyncIterator[ArqRedis]:
     """The pool that enqueues."""
-    made = await schedule.connected(rig.settings.redis_url)
+    made = await arq_redis.connected(rig.settings.redis_url)
     yield made
     await made.aclose(close_connection_pool=True)
 
@@ -60,7 +60,7 @@ async def arq(rig: Rig) -> AsyncIterator[ArqRedis]:
 @asynccontextmanager
 async def serving(rig: Rig, *functions: Any) -> AsyncIterator[Worker]:
     """arq's worker as the process runs it, with these jobs besides."""
-    redis = await schedule.connected(rig.settings.redis_url)
+    redis = await arq_redis.connected(rig.settings.redis_url)
     running = schedule.worker(rig.settings, redis, rig.pool, rig.client)
     running.poll_delay_s = 0.02
     for function in functions:
@@ -71,7 +71,7 @@ async def serving(rig: Rig, *functions: Any) -> AsyncIterator[Worker]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await schedule._stop(running)
+        await arq_redis.stop(running)
         await redis.aclose(close_connection_pool=True)
 
 

@@ -40,6 +40,8 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "invalid_action": (422, "the action is not of the form of one; `details` has the path"),
     "unknown_kind": (422, "there is no such kind: GET /v1/kinds lists them"),
     "invalid_data": (422, "`data` is not what the kind takes; `details` has the path"),
+    "unknown_action": (422, "the catalog has no such action of the onboarding; the message names those it has"),
+    "unknown_step": (422, "the catalog has no such step of the onboarding; the message names those it has"),
     "invalid_id": (422, "an id is text of 1 to 128 characters without control characters"),
     "missing_subject": (422, "the action says of no session, user or organisation that it is theirs"),
     "bad_text": (422, "text with a NUL, a lone surrogate, or bytes that are not UTF-8"),

@@ -10,7 +10,7 @@ WHO: Final = ("unauthorized", "invalid_key", "invalid_token", "token_expired", "
 BODY: Final = ("malformed", "malformed_json", "body_timeout", "too_large", "unsupported_media_type", "invalid_body")
 ACTION: Final = (
     *("invalid_action", "unknown_kind", "invalid_data", "invalid_id", "missing_subject", "bad_text", "not_finite"),
-    *("too_deep", "too_many_keys", "forbidden_subject", "forbidden_kind"),
+    *("too_deep", "too_many_keys", "forbidden_subject", "forbidden_kind", "unknown_action", "unknown_step"),
 )
 LOG: Final = ("rate_limited", "log_unavailable", "backlog_full", "family_off")
 TAKES: Final = (*WHO, *BODY, *ACTION, *LOG)

@@ -6,9 +6,10 @@ from typing import Final
 
 from jobs import family
 from jobs.courses import Courses
+from jobs.onboarding import Onboarding
 from jobs.referral import Referrals
 from jobs.tracking import Tracking
 
-FAMILIES: Final[tuple[family.Family, ...]] = (Tracking(), Referrals(), Courses())
+FAMILIES: Final[tuple[family.Family, ...]] = (Tracking(), Onboarding(), Referrals(), Courses())
 BY_KIND: Final = family.index(FAMILIES)
 KINDS: Final = {name: kind for name, (_, kind) in BY_KIND.items()}

@@ -28,8 +28,13 @@ def live(partition: int, subject: str) -> str:
     return f"mp:{{p{partition}}}:live:{subject}"
 
 
+def listened(partition: int) -> str:
+    """Sorted set of the subjects that somebody listens to, or may come back to: until when, unix seconds."""
+    return f"mp:{{p{partition}}}:listened"
+
+
 LIVE_CHANNEL = "mp:live"
-"""Channel on which workers tell subjects that have a new snapshot."""
+"""Channel on which workers tell subjects that have a new snapshot, a line each."""
 
 APPLIED_CHANNEL = "mp:applied"
 """Channel on which workers tell positions, as text: `3.1763712000000-0`."""

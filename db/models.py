@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from db import keys
+from db import keys, live
 from db.stream import Position, sortable
 
 # Caches move with the position only: a worker that slept between its commit and here must not undo a newer one.
@@ -25,7 +25,15 @@ _PUBLISH: Final = (
 local held = redis.call('GET', KEYS[1])
 if held and held >= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
-for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 1], 'EX', ARGV[2]) end
+local models, at = tonumber(ARGV[5]), 6
+for i = 4, 3 + models do
+  redis.call('SET', KEYS[i], ARGV[at], 'EX', ARGV[2])
+  at = at + 1
+end
+for i = 4 + models, #KEYS do
+  redis.call('XADD', KEYS[i], 'MAXLEN', '~', ARGV[at], '*', 'event', ARGV[at + 1], 'body', ARGV[at + 2])
+  at = at + 3
+end
 return 1
 """
 )
@@ -55,22 +63,27 @@ async def publish(
     position: Position,
     models: Mapping[str, bytes],
     replies: Mapping[str, bytes],
+    snapshots: Sequence[live.Snapshot] = (),
 ) -> None:
-    """After the commit, in one trip: 8 caches and the applied position, 9 outcomes to who waits, 10 trim.
+    """After the commit, in one trip: 8 caches, snapshots and the applied position, 9 outcomes to who waits, 10 trim.
 
     `generation` is what was read, with the server's run id: "<generation>/<run id>". In another Redis nothing changes.
     """
     pipe = client.pipeline(transaction=False)
-    _guarded(pipe, _PUBLISH, partition, generation, position, models, *models.values())
+    held = [keys.model(partition, name) for name in models]
+    held += [keys.live(partition, subject) for subject, _, _ in snapshots]
+    bodies = [part for _, event, body in snapshots for part in (live.KEPT, event, body)]
+    _guarded(pipe, _PUBLISH, partition, generation, position, held, len(models), *models.values(), *bodies)
     for channel, body in replies.items():
         pipe.publish(keys.REPLY_CHANNEL + channel, body)
+    live.tell(pipe, {subject for subject, _, _ in snapshots})
     await pipe.execute()
 
 
 async def forget(client: Redis, partition: int, generation: str, position: Position, names: Iterable[str]) -> None:
     """Set the applied position as Postgres has it, drop these models, and trim."""
     pipe = client.pipeline(transaction=False)
-    _guarded(pipe, _FORGET, partition, generation, position, names)
+    _guarded(pipe, _FORGET, partition, generation, position, [keys.model(partition, name) for name in names])
     await pipe.execute()
 
 
@@ -80,13 +93,12 @@ def _guarded(
     partition: int,
     generation: str,
     position: Position,
-    names: Iterable[str],
-    *bodies: bytes,
+    others: Iterable[str],
+    *rest: bytes | str | int,
 ) -> None:
-    own = (keys.applied(partition), keys.generation(partition), keys.actions(partition))
-    held = [*own, *(keys.model(partition, name) for name in names)]
+    held = [keys.applied(partition), keys.generation(partition), keys.actions(partition), *others]
     above = f"{position.ms}-{position.seq + 1}"
-    values = (sortable(position), MODEL_SECONDS, generation, above, *bodies)
+    values = (sortable(position), MODEL_SECONDS, generation, above, *rest)
     pipe.execute_command("EVAL", script, len(held), *held, *values)
     pipe.publish(keys.APPLIED_CHANNEL, f"{partition}.{position}")
 

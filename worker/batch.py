@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 from redis.asyncio import Redis
 
-from db import log, metrics, models, sql, stream
+from db import live, log, metrics, models, sql, stream
 from db.connect import Server
 from db.stream import Position
 from jobs.families import FAMILIES
@@ -126,7 +126,7 @@ async def _lost(
 
 
 async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, generation: str, position: Position) -> None:
-    """Somebody else moved the partition, and may have died before step 8: drop what may be stale, then trim."""
+    """Somebody else moved the partition, and may have died before step 8: drop stale models, trim, tell listeners."""
     entries = await stream.applied_entries(client, partition, position)
     left = Applied(position)
     apply.decode(entries, left)
@@ -135,3 +135,4 @@ async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, genera
         own = [item for item in left.items if family.owns(item[1].kind)]
         names.update(await family.model_names(conn, own) if own else ())
     await models.forget(client, partition, generation, position, names)
+    await live.again(client, partition, {action.subject for _, action, _ in left.items})

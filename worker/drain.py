@@ -124,18 +124,24 @@ class Drain:
         if done.entries:
             self._count(done, time.perf_counter() - started)
             self._adapt(cursor, done)
-            # 8 to 10. Dying before or in it: the next who takes the partition drops the caches, then trims.
-            await models.publish(
-                self.client, cursor.partition, done.generation, done.position, dict(done.models), _replies(done)
-            )
-            await self._go_on(cursor.partition, done)
+            await self._publish(cursor.partition, done)
+            self._go_on(done)
         cursor.keep(done)
         return done
 
-    async def _go_on(self, partition: int, done: Applied) -> None:
-        """11: what goes on from here. All but the live snapshots is in Postgres, and swept when this process dies."""
-        if done.live:
-            await live.publish(self.client, partition, done.live)
+    async def _publish(self, partition: int, done: Applied) -> None:
+        """8 to 10. Dying before or in it: the next who takes the partition drops caches, tells listeners, trims."""
+        heard = await live.listened(self.client, partition, done.live)
+        await models.publish(
+            self.client, partition, done.generation, done.position, dict(done.models), _replies(done), heard
+        )
+        # Who began to listen in between may have read the models as they were.
+        told = {subject for subject, _, _ in heard}
+        late = await live.listened(self.client, partition, done.live)
+        await live.publish(self.client, partition, [one for one in late if one[0] not in told])
+
+    def _go_on(self, done: Applied) -> None:
+        """11: what goes on from here. All of it is in Postgres, and swept when this process dies."""
         if done.follow_ups and self.follow_ups is not None:
             self.follow_ups.put(done.follow_ups)
         if done.deliveries and self.outbox is not None:

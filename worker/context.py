@@ -9,6 +9,7 @@ from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
 from db.settings import Settings
+from jobs.lookups import Lookups
 
 
 class Context(TypedDict):
@@ -22,3 +23,5 @@ class Context(TypedDict):
     """the Redis of the log"""
     redis: ArqRedis
     """arq's own client, set by arq"""
+    lookups: Lookups | None
+    """asks other services for lessons and courses; None without NATS"""

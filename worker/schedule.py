@@ -26,9 +26,11 @@ from redis.exceptions import RedisError
 from db import days, keys, log, models, sql, stream
 from db.settings import Settings
 from jobs import session
+from jobs.lookups import Lookups
 from jobs.tracking import QUERIES as TRACKING
 from worker import arq_redis
 from worker.context import Context
+from worker.course_jobs import look_up, recompute_courses, stop_asking
 from worker.sweeps import count_deliveries, drop_effects, settle_deliveries, sweep_deliveries
 
 logger = log.get("schedule")
@@ -97,6 +99,8 @@ SCHEDULES: Final[tuple[tuple[Job, dict[str, Any]], ...]] = (
     (count_deliveries, {"second": set(range(5, 60, 10))}),
     (settle_deliveries, {"second": {50}}),
     (drop_effects, {"minute": {37}, "second": 0}),
+    (recompute_courses, {"second": set(range(3, 60, 5))}),
+    (look_up, {"second": set(range(1, 60, 2))}),
 )
 """Every scheduled job and its cron times, in UTC."""
 
@@ -144,7 +148,13 @@ def worker(settings: Settings, redis: ArqRedis, pool: asyncpg.Pool, client: Redi
         keep_result=0,
         health_check_key=f"{keys.ARQ_QUEUE}:health",
         timezone=UTC,
-        ctx={"pool": pool, "settings": settings, "log": client},
+        on_shutdown=stop_asking,
+        ctx={
+            "pool": pool,
+            "settings": settings,
+            "log": client,
+            "lookups": Lookups(settings.nats_url) if settings.nats_url else None,
+        },
     )
 
 

@@ -39,7 +39,5 @@ SELECT
     last_deleted_at
 FROM user_progress WHERE user_id = $1 AND lesson_id = $2 AND deleted_at IS NULL;
 
--- name: find_certificate
-SELECT
-    f.serial, f.user_id, f.course_id, f.issued_at, f.revoked_at, f.revoked_reason, f.ruled_at, f.learner_name, c.title
-FROM certificates f LEFT JOIN courses c ON c.course_id = f.course_id WHERE f.serial = $1;
+-- name: certificate_owner
+SELECT user_id FROM certificates WHERE serial = $1;

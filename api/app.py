@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
-from api import errors, flags, health, ingest, openapi, protocol, sessions
+from api import certificates, effects, errors, flags, health, ingest, openapi, protocol, sessions, webhooks
 from api.auth import Auth
 from api.clock import Clock
 from api.cors import Cors
@@ -46,6 +46,9 @@ def routes() -> list[web.RouteDef]:
         web.get("/readyz", health.ready),
         web.get("/metrics", health.exposition),
         *flags.ROUTES,
+        *webhooks.ROUTES,
+        *effects.ROUTES,
+        *certificates.ROUTES,
     ]
 
 
@@ -61,6 +64,7 @@ def make(settings: Settings) -> web.Application:
     app.add_routes([web.route(one.method, one.path, around(one.handler, cors)) for one in routes()])
     app.router.add_route("*", "/{path:.*}", around(_elsewhere(cors), cors, "none"))
     app.cleanup_ctx.append(lambda _: _lifetime(app, settings))
+    app.cleanup_ctx.append(lambda _: certificates.lifetime(app, settings))
     return app
 
 

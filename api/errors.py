@@ -40,6 +40,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "invalid_action": (422, "the action is not of the form of one; `details` has the path"),
     "unknown_kind": (422, "there is no such kind: GET /v1/kinds lists them"),
     "invalid_data": (422, "`data` is not what the kind takes; `details` has the path"),
+    "id_reused": (422, "the id belongs to an action of another kind, applied before: send a new id"),
     "unknown_action": (422, "the catalog has no such action of the onboarding; the message names those it has"),
     "unknown_step": (422, "the catalog has no such step of the onboarding; the message names those it has"),
     "invalid_id": (422, "an id is text of 1 to 128 characters without control characters"),
@@ -51,6 +52,9 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "unknown_course": (422, "nobody has described this course, and the catalog takes no unknown ones: add it first"),
     "lesson_of_another_course": (422, "the lesson belongs to another course than the one that is named"),
     "unknown_certificate": (422, "the user has no such certificate"),
+    "invalid_webhook": (422, "the webhook cannot be registered; `details` has the path, the message says why"),
+    "forbidden_address": (422, "the webhook's host is inside the house, where webhooks may not go"),
+    "too_many_webhooks": (422, "there are 100 webhooks already"),
     "rate_limited": (429, "more requests than the limit allows: wait for Retry-After"),
     "internal": (500, "our mistake; the log has it"),
     "log_unavailable": (503, "Redis does not answer: send the same again, with the same ids"),
@@ -58,6 +62,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "backlog_full": (503, "too many actions wait to be applied: send the same again later"),
     "database_unavailable": (503, "Postgres does not answer"),
     "keys_unavailable": (503, "the key or token cannot be checked at the moment"),
+    "busy": (503, "too many certificates are being drawn at the moment"),
     "not_ready": (503, "starting, stopping, or nobody applies what comes in"),
 }
 """code -> status, meaning. Codes are part of the contract: never renamed, never reused."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from api import flags_operations
+from api import certificates_operations, effects_operations, flags_operations, webhooks_operations
 from api.operation import BY_ANY, BY_HEADER, JSON, OBJECT, TAKES, WHO, Json, Operation
 
 _TAKEN: Final = {
@@ -126,7 +126,12 @@ _OWN: Final = (
     ),
 )
 
-_MODULES: Final[Sequence[ModuleType]] = (flags_operations,)
+_MODULES: Final[Sequence[ModuleType]] = (
+    flags_operations,
+    certificates_operations,
+    webhooks_operations,
+    effects_operations,
+)
 OPERATIONS: Final[tuple[Operation, ...]] = (*_OWN, *(one for module in _MODULES for one in module.OPERATIONS))
 PARAMETERS: Final[Json] = {
     name: parameter for module in _MODULES for name, parameter in getattr(module, "PARAMETERS", {}).items()

@@ -87,3 +87,29 @@ SELECT coalesce(t.sort, 'removed') AS sort, d.status, count(*) AS number,
     coalesce(extract(epoch FROM now() - min(d.created_at)), 0)::float8 AS oldest_seconds
 FROM deliveries d LEFT JOIN destinations t ON t.id = d.destination
 WHERE d.status IN ('pending', 'dead') GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- name: insert_trial
+-- an effect for one destination alone, claimed at once for $8 seconds, whatever the destination takes or is
+WITH e AS (
+    INSERT INTO effects (subject, id, message_id, type, at, data, created_at, number)
+    VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, clock_timestamp(), 1) RETURNING *
+), d AS (
+    INSERT INTO deliveries
+        (subject, effect_id, type, destination, created_at, number, opened_at, due_at, enqueue_at)
+    SELECT e.subject, e.id, e.type, $7, e.created_at, 1, e.created_at, now() + make_interval(secs => $8),
+           now() + make_interval(secs => $8 + 1)
+    FROM e RETURNING *
+)
+SELECT d.id, d.destination, t.sort, t.url, t.secret,
+    CASE WHEN t.previous_until > now() THEN t.previous_secret END AS previous_secret, 0 AS failures,
+    e.message_id, e.subject, e.type, e.at, e.data::text, 0 AS tries, d.due_at AS lease
+FROM e CROSS JOIN d JOIN destinations t ON t.id = d.destination;
+
+-- name: deliveries_of_destination
+-- newest first, behind the cursor ($2, $3, $4)
+SELECT d.id, e.message_id, d.type, d.subject, d.destination, d.status, d.reason, d.attempts, d.created_at, d.number,
+    d.due_at, d.done_at
+FROM deliveries d JOIN effects e ON e.subject = d.subject AND e.id = d.effect_id
+WHERE d.destination = $1 AND ($6::text IS NULL OR d.status = $6)
+    AND ($2::timestamptz IS NULL OR (d.created_at, d.number, e.message_id) < ($2, $3::int, $4::text))
+ORDER BY d.created_at DESC, d.number DESC, e.message_id DESC LIMIT $5;

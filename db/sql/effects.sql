@@ -47,7 +47,8 @@ SELECT e.message_id, e.id, e.subject, e.type, e.at, e.data, e.order_key, e.creat
 FROM effects e WHERE e.message_id = ANY($1::text[]) ORDER BY e.created_at, e.number;
 
 -- name: deliveries_of_effects
-SELECT e.message_id, d.id, d.destination, t.sort, t.url, d.status, d.reason, d.attempts, d.created_at, d.due_at, d.done_at
+SELECT d.id, e.message_id, d.type, d.subject, d.destination, d.status, d.reason, d.attempts, d.created_at, d.due_at,
+    d.done_at, t.sort, t.url
 FROM effects e JOIN deliveries d ON d.subject = e.subject AND d.effect_id = e.id
 LEFT JOIN destinations t ON t.id = d.destination
 WHERE e.message_id = ANY($1::text[]) ORDER BY d.created_at, d.number, d.destination;

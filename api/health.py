@@ -44,7 +44,7 @@ def _fresh(beat: dict[str, Any]) -> bool:
 
 
 async def exposition(request: web.Request) -> web.Response:
-    """GET /metrics: Prometheus text, with the backlog and lag of each partition as they are now."""
+    """GET /metrics: Prometheus text, with backlog and lag of each partition, and the deliveries that wait."""
     state = request.app[STATE]
     try:
         await _look(state)
@@ -59,3 +59,5 @@ async def _look(state: State) -> None:
     for partition, (held, lag) in enumerate(zip(sizes, lags, strict=True)):
         metrics.BACKLOG.labels(partition).set(held)
         metrics.LAG.labels(partition).set(lag)
+    counted: bytes | None = await state.redis.get(keys.DELIVERIES)
+    metrics.deliveries(msgspec.json.decode(counted) if counted else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import (
@@ -138,8 +139,20 @@ def http(route: str, method: str, status: int) -> Timing:
 
 def unseen() -> None:
     """Redis is away: what it holds is not known."""
-    for gauge in (BACKLOG, LAG):
+    for gauge in (BACKLOG, LAG, DELIVERIES, OLDEST_DELIVERY):
         gauge.clear()
+
+
+def deliveries(counted: Iterable[tuple[str, str, int, float]]) -> None:
+    """What waits and what is dead, as a worker counted it: sort, status, number, seconds of the oldest."""
+    for name in ("webhook", "nats", "analytics"):
+        OLDEST_DELIVERY.labels(name).set(0)
+        for status in ("pending", "dead"):
+            DELIVERIES.labels(name, status).set(0)
+    for name, status, number, seconds in counted:
+        DELIVERIES.labels(name, status).set(number)
+        if status == "pending":
+            OLDEST_DELIVERY.labels(name).set(seconds)
 
 
 def exposition() -> bytes:

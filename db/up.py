@@ -36,6 +36,7 @@ Examples:
   MILEPOST_DATABASE_URL=postgresql://… MILEPOST_REDIS_URL=redis://… python -m db.up
 """
 READY_SECONDS = 60.0
+LOCAL = ("127.0.0.0/8", "::1/128")
 ECHO_SECONDS = 0.3  # one Ctrl-C may arrive twice: from the terminal, and from make or a process manager
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -111,6 +112,8 @@ class _Up:
             self.output.say(f"the API does not answer {described.url}/readyz yet: its lines above say why")
         elif self.options.demo:
             await self._play(state, described.url, env)
+        if settings.env == "development" and not settings.webhook_allow:
+            self.output.say(f"webhooks may go to this machine, too (MILEPOST_WEBHOOK_ALLOW={','.join(LOCAL)})")
         with suppress(OSError):  # a terminal that has gone away is no reason to stop serving
             dev.show(described, file)
         await asyncio.Event().wait()
@@ -179,6 +182,11 @@ async def _until_stopped(up: _Up) -> int:
     return 130 if killed_at else 0
 
 
+def _allowed(settings: Settings) -> tuple[str, ...]:
+    """In development a webhook may go to this machine, so that one can be tried; never in production."""
+    return settings.webhook_allow or (LOCAL if settings.env == "development" else ())
+
+
 def _environment(state: State, settings: Settings, described: dev.Dev) -> dict[str, str]:
     """What the programs find in their environment beside our own."""
     metrics = state.path / "metrics"
@@ -190,6 +198,7 @@ def _environment(state: State, settings: Settings, described: dev.Dev) -> dict[s
         "MILEPOST_JWT_SECRET": described.jwtSecret,
         "MILEPOST_PORT": str(settings.port),
         "MILEPOST_STATE": str(state.path),
+        "MILEPOST_WEBHOOK_ALLOW": ",".join(_allowed(settings)),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         "PYTHONUNBUFFERED": "1",
     }

@@ -17,7 +17,7 @@ from rich.console import Console
 from db import command, connect, stream
 from db.command import run
 from db.settings import Settings, stop
-from jobs import dead, importing, lines, rebuild, sending
+from jobs import dead, effects_command, importing, lines, rebuild, sending
 from jobs import status as statuses
 from jobs.bar import Bar
 from jobs.checkpoint import Checkpoint
@@ -41,6 +41,7 @@ letters = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(letters, name="dead")
+app.add_typer(effects_command.app, name="effects")
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 Ids = Annotated[list[str] | None, typer.Argument(help="ids as `dead list` shows them", show_default=False)]

@@ -71,7 +71,7 @@ class OneDelivery(msgspec.Struct, rename="camel"):
 
 
 class OneEffect(msgspec.Struct, rename="camel"):
-    """An effect. `status` is that of its deliveries: pending if any is, else dead, delivered, discarded; none of none."""
+    """An effect. `status`: pending while any of its deliveries is, else dead, delivered or discarded; none of none."""
 
     id: str
     type: str

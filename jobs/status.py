@@ -20,6 +20,7 @@ from db.settings import Settings
 
 PIPE: Final = sql.read("pipe")
 STATUS: Final = sql.read("status")
+DELIVERIES: Final = sql.read("deliveries")
 DEAD_AFTER: Final = 15.0
 """Seconds without a heartbeat after which a worker counts as dead."""
 LAG_LIMIT: Final = 60.0
@@ -65,6 +66,15 @@ class Dead(msgspec.Struct, rename="camel"):
     newest: datetime
 
 
+class Waiting(msgspec.Struct, rename="camel"):
+    """Deliveries of effects to one sort of destination that wait, or are dead."""
+
+    sort: str
+    status: str
+    number: int
+    oldest_seconds: float
+
+
 class Size(msgspec.Struct, rename="camel"):
     """One table with all its days; the rows are the planner's estimate."""
 
@@ -84,6 +94,7 @@ class Status(msgspec.Struct, rename="camel"):
     workers: list[Worker] = []
     schedules: list[Schedule] = []
     dead_letters: list[Dead] = []
+    deliveries: list[Waiting] = []
     tables: list[Size] = []
     problems: list[str] = []
     warnings: list[str] = []
@@ -118,6 +129,8 @@ async def _from_postgres(settings: Settings, status: Status, held: dict[int, Par
                 held[row["id"]] = Partition(row["id"], position=position, applied_at=row["applied_at"])
             letters = await conn.fetch(PIPE["dead_letter_codes"])
             status.dead_letters = [Dead(row["code"], row["number"], row["newest"]) for row in letters]
+            waiting = await conn.fetch(DELIVERIES["count_deliveries"])
+            status.deliveries = [Waiting(*row) for row in waiting]
             tables = await conn.fetch(STATUS["tables"])
             status.tables = [Size(row["name"], row["days"], row["rows"], row["size"]) for row in tables]
     finally:
@@ -184,6 +197,8 @@ def _judge(status: Status, settings: Settings) -> None:
     warnings += [f"the scheduled job {one.name} failed: {one.result}" for one in status.schedules if one.failed]
     if letters := sum(one.number for one in status.dead_letters):
         warnings.append(f"{letters:,} dead letter{'s' if letters > 1 else ''}: python -m jobs dead list")
+    if dead := sum(one.number for one in status.deliveries if one.status == "dead"):
+        warnings.append(f"{dead:,} dead deliver{'ies' if dead > 1 else 'y'}: python -m jobs effects list --status dead")
 
 
 def show(status: Status, console: Console) -> None:
@@ -213,6 +228,11 @@ def _tables(status: Status) -> list[tuple[str, Table]]:
     if status.dead_letters:
         rows = [(one.code, f"{one.number:,}", _ago(one.newest, status.at)) for one in status.dead_letters]
         shown.append(("dead letters", _table(("code", ">open", "newest"), rows)))
+    if status.deliveries:
+        waiting = [
+            (one.sort, one.status, f"{one.number:,}", f"{one.oldest_seconds:,.0f} s") for one in status.deliveries
+        ]
+        shown.append(("deliveries", _table(("to", "status", ">number", ">oldest"), waiting)))
     if status.tables:
         sizes = [(one.name, str(one.days or ""), f"{one.rows:,}", one.size) for one in status.tables]
         shown.append(("tables", _table(("name", ">days", ">rows, about", ">size"), sizes)))

@@ -166,6 +166,8 @@ class Drain:
         if done.items:
             oldest = min(action.received_at for _, action, _ in done.items)
             metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
+        for effect in done.effects:
+            metrics.EFFECTS.labels(effect.type).inc()
         for letter in done.dead:
             metrics.DEAD.labels(letter.code).inc()
             said = {"code": letter.code, "action": letter.action_id, "kind": letter.kind, "reason": letter.message}

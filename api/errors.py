@@ -21,6 +21,10 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "too_deep": (400, "the body is nested too deep; of one action: 422"),
     "invalid_position": (400, "`after` is no position, or one of a partition that does not exist"),
     "invalid_parameter": (400, "a parameter of the path or the query is wrong; `details` names it"),
+    "graphql_request": (400, "no GraphQL request: `query` is text, `variables` and `extensions` are objects, one operation, no batch"),
+    "graphql_syntax": (400, "the GraphQL document cannot be parsed"),
+    "graphql_invalid": (400, "the GraphQL document, its operation or its variables do not fit the schema"),
+    "graphql_too_complex": (400, "the GraphQL document is too deep, too costly or too large: send several smaller ones"),
     "unauthorized": (401, "no service key and no user token came along"),
     "invalid_key": (401, "there is no such service key, or it was revoked"),
     "invalid_token": (401, "the user token is not one that we trust"),
@@ -30,7 +34,9 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "forbidden_kind": (403, "this sender may not send this kind"),
     "not_found": (404, "there is no such route or thing"),
     "unknown_family": (404, "there is no such family or group of kinds: GET /api/admin/flags lists them"),
+    "unknown_progress": (404, "there is no such progress, or it is somebody else's"),
     "method_not_allowed": (405, "the route has other methods: see Allow"),
+    "not_acceptable": (406, "the route has no answer in a media type that Accept names"),
     "body_timeout": (408, "the body took too long to arrive"),
     "too_large": (413, "the body, or the data of one action, is larger than the limit"),
     "too_many_actions": (413, "more than 1,000 actions in one request: send several"),
@@ -61,6 +67,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "family_off": (503, "an operator has switched this family of actions off: send the same again later"),
     "backlog_full": (503, "too many actions wait to be applied: send the same again later"),
     "database_unavailable": (503, "Postgres does not answer"),
+    "graphql_timeout": (503, "a GraphQL operation took more than 15 s: ask for less, or later"),
     "keys_unavailable": (503, "the key or token cannot be checked at the moment"),
     "busy": (503, "too many certificates are being drawn at the moment"),
     "not_ready": (503, "starting, stopping, or nobody applies what comes in"),
@@ -128,8 +135,8 @@ def response(exc: Exception) -> web.Response:
 
     aiohttp's redirects are raised again: they are no errors.
     """
-    problem = exc if isinstance(exc, Problem) else _problem(exc)
-    error: dict[str, Any] = {"code": problem.code, "message": _text(problem.message)}
+    problem = problem_of(exc)
+    error: dict[str, Any] = {"code": problem.code, "message": text(problem.message)}
     if problem.details is not None:
         error["details"] = problem.details
     answer = web.Response(
@@ -141,6 +148,11 @@ def response(exc: Exception) -> web.Response:
     if problem.status == 408:
         answer.force_close()  # what is still to come would be taken for the next request
     return answer
+
+
+def problem_of(exc: Exception) -> Problem:
+    """What is told of any exception, where the answer has a form of its own; logs as `response` does."""
+    return exc if isinstance(exc, Problem) else _problem(exc)
 
 
 def _problem(exc: Exception) -> Problem:
@@ -182,6 +194,6 @@ def is_redis_away(exc: BaseException) -> bool:
     return isinstance(exc, REDIS_AWAY)
 
 
-def _text(message: str) -> str:
+def text(message: str) -> str:
     """A message may quote what the client sent, which need not be encodable."""
     return message.encode(errors="replace").decode()

@@ -27,6 +27,18 @@ def _rate(value: str) -> str:
 Rate = Annotated[str, AfterValidator(_rate)]
 
 
+_PUBLIC_URL = re.compile(r"https?://[^\s/?#@\"'<>]+(/[^\s?#\"'<>]*)?")
+
+
+def _public_url(value: str) -> str:
+    if value and _PUBLIC_URL.fullmatch(value) is None:
+        raise ValueError("a public address looks like https://learn.example.com or https://example.com/milepost")
+    return value.rstrip("/")
+
+
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
+
+
 def _split(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -53,6 +65,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: int = Field(8080, ge=0, le=65535, description="port of the API")
+    public_url: PublicUrl = Field("", description="address of the API in certificates, like https://learn.example.com")
     jwt_secret: str = Field("", description="HS256 secret of user tokens, 32 bytes at least")
     jwt_jwks_url: str = Field("", description="JWKS of the identity provider (RS256, ES256, EdDSA)")
     jwt_issuer: str = Field("", description="demanded `iss`, when set")
@@ -65,6 +78,12 @@ class Settings(BaseSettings):
     rate_limit_update: Rate = Field("50/minute", description="progress updates per key or user")
     key_cache_seconds: float = Field(5.0, ge=0, description="how long a service key is believed before it is re-read")
 
+    graphql_depth: int = Field(10, ge=3, le=100, description="levels of fields that a GraphQL document may have")
+    graphql_cost: int = Field(5000, ge=100, description="fields that a GraphQL answer may have, about")
+    graphql_introspection: Literal["auto", "on", "off"] = Field(
+        "auto", description="whether GraphQL tells its schema and serves GraphiQL; auto: outside production"
+    )
+
     backlog_limit: int = Field(1 << 30, ge=1 << 16, description="bytes of unapplied actions before 503")
     batch_actions: int = Field(5000, ge=1, le=50_000, description="actions applied in one transaction, about")
     drain_connections: int = Field(4, ge=1, le=64, description="Postgres connections of one worker's drain")
@@ -73,7 +92,8 @@ class Settings(BaseSettings):
     retention_days: int = Field(90, ge=8, description="days that facts are kept")
     statement_cache_size: int = Field(100, ge=0, description="0 behind pgbouncer before 1.21 in transaction mode")
 
-    nats_url: str = Field("", description="NATS that effects are published to; several separated by commas")
+    nats_url: str = Field("", description="NATS for effects and look-ups; several addresses separated by commas")
+    lookup_timeout: float = Field(1.0, gt=0, le=30, description="seconds that a look-up over NATS may take")
     analytics_url: str = Field("", description="analytics service that takes Segment's HTTP API")
     analytics_key: str = Field("", description="its write key")
     analytics_types: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
@@ -100,6 +120,13 @@ class Settings(BaseSettings):
         if self.retention_days <= self.dedupe_days:
             raise ValueError("MILEPOST_RETENTION_DAYS must be more than MILEPOST_DEDUPE_DAYS, whose ids the days hold")
         return self
+
+    @property
+    def introspects(self) -> bool:
+        """Whether GraphQL tells its schema."""
+        return self.graphql_introspection == "on" or (
+            self.graphql_introspection == "auto" and self.env != "production"
+        )
 
     @property
     def log_url(self) -> str:

@@ -11,7 +11,20 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
-from api import certificates, effects, errors, flags, health, ingest, openapi, protocol, sessions, webhooks
+from api import (
+    certificates,
+    effects,
+    errors,
+    flags,
+    health,
+    ingest,
+    onboarding,
+    onboarding_overview,
+    openapi,
+    protocol,
+    sessions,
+    webhooks,
+)
 from api.auth import Auth
 from api.clock import Clock
 from api.cors import Cors
@@ -45,6 +58,8 @@ def routes() -> list[web.RouteDef]:
         web.get("/livez", health.live),
         web.get("/readyz", health.ready),
         web.get("/metrics", health.exposition),
+        *onboarding.ROUTES,
+        *onboarding_overview.ROUTES,
         *flags.ROUTES,
         *webhooks.ROUTES,
         *effects.ROUTES,

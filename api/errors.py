@@ -21,10 +21,16 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "too_deep": (400, "the body is nested too deep; of one action: 422"),
     "invalid_position": (400, "`after` is no position, or one of a partition that does not exist"),
     "invalid_parameter": (400, "a parameter of the path or the query is wrong; `details` names it"),
-    "graphql_request": (400, "no GraphQL request: `query` is text, `variables` and `extensions` are objects, one operation, no batch"),
+    "graphql_request": (
+        400,
+        "no GraphQL request: `query` is text, `variables` and `extensions` are objects, one operation, no batch",
+    ),
     "graphql_syntax": (400, "the GraphQL document cannot be parsed"),
     "graphql_invalid": (400, "the GraphQL document, its operation or its variables do not fit the schema"),
-    "graphql_too_complex": (400, "the GraphQL document is too deep, too costly or too large: send several smaller ones"),
+    "graphql_too_complex": (
+        400,
+        "the GraphQL document is too deep, too costly or too large: send several smaller ones",
+    ),
     "unauthorized": (401, "no service key and no user token came along"),
     "invalid_key": (401, "there is no such service key, or it was revoked"),
     "invalid_token": (401, "the user token is not one that we trust"),

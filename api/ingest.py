@@ -253,12 +253,12 @@ def _route(
         try:
             return await take(request, state, sender, [draft], limits)
         except Problem as problem:
-            raise _at(root, problem) from None
+            raise relocated(root, problem) from None
 
     return handler
 
 
-def _at(root: str, problem: Problem) -> Problem:
+def relocated(root: str, problem: Problem) -> Problem:
     """The paths of a refused action as they are in the body that was sent."""
     details = problem.details
     if isinstance(details, dict) and "rejected" in details:

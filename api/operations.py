@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from api import certificates_operations, effects_operations, flags_operations, webhooks_operations
+from api import (
+    certificates_operations,
+    effects_operations,
+    flags_operations,
+    onboarding_operations,
+    webhooks_operations,
+)
 from api.operation import BY_ANY, BY_HEADER, JSON, OBJECT, TAKES, WHO, Json, Operation
 
 _TAKEN: Final = {
@@ -127,6 +133,7 @@ _OWN: Final = (
 )
 
 _MODULES: Final[Sequence[ModuleType]] = (
+    onboarding_operations,
     flags_operations,
     certificates_operations,
     webhooks_operations,

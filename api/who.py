@@ -29,6 +29,7 @@ def _own(name: str, request: web.Request, sender: Sender, own: str | None, given
     if sender.role == "user":
         if wanted is not None and wanted != own:
             raise Problem("forbidden_subject", f"a user token reads and writes its own {name} only")
+    if wanted is None:
         wanted = own
     if wanted is None:
         how = "the token has no org_id claim" if sender.role == "user" else f"send ?{name}= with a service key"

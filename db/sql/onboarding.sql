@@ -56,3 +56,52 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[
 ON CONFLICT (user_id, org_id) DO UPDATE SET
     qualified_at = EXCLUDED.qualified_at, received_at = EXCLUDED.received_at
 WHERE (s.qualified_at, s.received_at) IS DISTINCT FROM (EXCLUDED.qualified_at, EXCLUDED.received_at);
+
+-- name: onboarding_steps_overview
+-- users whose checklist moved first in [$1, $2), which the index on created_at finds; who closed a step entered the next
+WITH cohort AS (
+    SELECT DISTINCT user_id FROM onboarding_progress WHERE created_at >= $1 AND created_at < $2
+),
+closed AS (
+    SELECT
+        p.user_id, s.place, p.completed, p.time_spent_seconds, coalesce(p.completed_at, p.skipped_at) AS closed_at
+    FROM cohort JOIN onboarding_progress p USING (user_id) JOIN onboarding_steps s USING (step)
+),
+furthest AS (SELECT user_id, max(place) AS place FROM closed GROUP BY user_id),
+timed AS (
+    SELECT *, extract(epoch FROM closed_at - lag(closed_at) OVER (PARTITION BY user_id ORDER BY place)) AS since_last
+    FROM closed
+)
+SELECT
+    s.step,
+    (SELECT count(*) FROM furthest f WHERE f.place >= s.place - 1) AS entered,
+    (SELECT count(*) FROM furthest f WHERE f.place >= s.place) AS passed,
+    count(*) FILTER (WHERE t.completed) AS completed,
+    count(*) FILTER (WHERE NOT t.completed) AS skipped,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY t.time_spent_seconds) AS time_spent,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY t.since_last) FILTER (WHERE t.since_last >= 0) AS between_steps
+FROM onboarding_steps s LEFT JOIN timed t ON t.place = s.place
+GROUP BY s.step, s.place ORDER BY s.place;
+
+-- name: onboarding_totals
+-- users of [$1, $2) by either table, and how many of them are done with every step
+WITH cohort AS (
+    SELECT user_id FROM onboarding_progress WHERE created_at >= $1 AND created_at < $2
+    UNION
+    SELECT user_id FROM onboarding_actions WHERE first_at >= $1 AND first_at < $2
+),
+ended AS (
+    SELECT user_id, bool_or(p.skipped) AS skipped
+    FROM cohort JOIN onboarding_progress p USING (user_id) JOIN onboarding_steps s USING (step)
+    GROUP BY user_id HAVING count(*) = (SELECT count(*) FROM onboarding_steps)
+)
+SELECT
+    (SELECT count(*) FROM cohort) AS users,
+    count(*) AS completed,
+    count(*) FILTER (WHERE skipped) AS skipped
+FROM ended;
+
+-- name: onboarding_actions_overview
+-- who did what for the first time in [$1, $2), and how often since
+SELECT action, count(*) AS users, sum(count)::bigint AS times FROM onboarding_actions
+WHERE first_at >= $1 AND first_at < $2 GROUP BY action;

@@ -52,7 +52,7 @@ def actions(draw: st.DrawFn) -> list[Action]:
     closing = st.fixed_dictionaries(
         {**common, "kind": st.sampled_from([COMPLETED, SKIPPED]), "step": steps, "timeSpentSeconds": seconds}
     )
-    rows = draw(st.lists(doing | closing, max_size=20))
+    rows: list[dict[str, Any]] = draw(st.lists(doing | closing, max_size=20))
     return [act(f"a{n}", **row) for n, row in enumerate(rows)]
 
 

@@ -50,8 +50,12 @@ _OVERVIEW: Final = _object(
             "items": _object(
                 {
                     "step": {"type": "string"},
-                    **{"entered": _COUNT, "completed": _COUNT, "skipped": _COUNT, "dropOff": _SHARE},
-                    **{"medianTimeSpentSeconds": _SECONDS, "medianTimeBetweenStepsSeconds": _SECONDS},
+                    "entered": _COUNT,
+                    "completed": _COUNT,
+                    "skipped": _COUNT,
+                    "dropOff": _SHARE,
+                    "medianTimeSpentSeconds": _SECONDS,
+                    "medianTimeBetweenStepsSeconds": _SECONDS,
                 }
             ),
         },

@@ -26,9 +26,8 @@ def _own(name: str, request: web.Request, sender: Sender, own: str | None, given
     wanted = given if given is not None else request.query.get(name)
     if wanted is not None and not is_id(wanted):
         raise Problem("invalid_id", "an id is 1 to 128 characters without control characters", details={"path": name})
-    if sender.role == "user":
-        if wanted is not None and wanted != own:
-            raise Problem("forbidden_subject", f"a user token reads and writes its own {name} only")
+    if sender.role == "user" and wanted is not None and wanted != own:
+        raise Problem("forbidden_subject", f"a user token reads and writes its own {name} only")
     if wanted is None:
         wanted = own
     if wanted is None:

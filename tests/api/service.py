@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -22,8 +23,10 @@ from api import app, waiting
 from api.state import STATE, State
 from db import connect, partitions, service_keys
 from db.settings import Settings
+from db.stream import Log
 from worker import drain, process
 from worker.drain import Drain
+from worker.follow_ups import FollowUps
 
 FACTS = ("interaction_events", "configuration_snapshots", "performance_metrics", "tracked_events")
 Client = TestClient[web.Request, web.Application]
@@ -129,12 +132,16 @@ async def _drain(settings: Settings) -> asyncio.Task[None]:
         server = connect.Server()
         client = connect.redis(settings.log_url, server=server)
         pool = await drain.pool(settings)
+        journal = Log(client, settings.partitions, sys.maxsize)
+        journal.refusal = None
+        journal.start()
         try:
-            draining = Drain(settings, pool, client, server)
+            draining = Drain(settings, pool, client, server, FollowUps(pool, journal))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(draining.run())
                 tasks.create_task(process._beat(client, draining))
         finally:
+            await journal.stop()
             pool.terminate()
             await client.aclose()
 

@@ -267,7 +267,9 @@ def _error() -> Json:
     }
     fields: dict[str, Any] = {"code": {"enum": list(CODES)}, "message": {"type": "string"}, "details": details}
     error = {"type": "object", "required": ["code", "message"], "additionalProperties": False, "properties": fields}
-    return {"type": "object", "required": ["error"], "additionalProperties": False, "properties": {"error": error}}
+    errors = {"description": "The same for clients of GraphQL, on its routes.", "type": "array"}
+    properties = {"error": error, "errors": errors}
+    return {"type": "object", "required": ["error"], "additionalProperties": False, "properties": properties}
 
 
 async def kinds(_: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from api import (
     certificates_operations,
     effects_operations,
     flags_operations,
+    graph_operations,
     onboarding_operations,
     webhooks_operations,
 )
@@ -136,6 +137,7 @@ _MODULES: Final[Sequence[ModuleType]] = (
     onboarding_operations,
     flags_operations,
     certificates_operations,
+    graph_operations,
     webhooks_operations,
     effects_operations,
 )

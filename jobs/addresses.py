@@ -7,6 +7,7 @@ and whatever spelling of an address stood in the URL.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -38,6 +39,12 @@ _GLOBAL_V6: Final = IPv6Network("2000::/3")
 
 class Forbidden(OSError):
     """The address is none that webhooks may go to."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EACCES, message)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 def is_public(address: Address) -> bool:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 FIRST: Final = 4
 MOST: Final = 32
-"""Of the 200 jobs of a process: a destination that hangs holds 4, or 32 when it was well until then."""
+"""Of the 200 jobs of a process: one that hangs holds 4, and 32 wait for it for 3 s; 64 when it was well until then."""
 WAIT_SECONDS: Final = 3.0
 MOST_LATER: Final = 60.0
 
@@ -21,6 +21,7 @@ class Gate:
     def __init__(self) -> None:
         self.limit = FIRST
         self.running = 0
+        self.well = True
         self.seconds = 0.1
         """How long a delivery takes, about."""
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -31,7 +32,7 @@ class Gate:
         if self.running < self.limit:
             self.running += 1
             return True
-        if len(self._waiting) >= self.limit:
+        if len(self._waiting) >= (MOST if self.well else self.limit):
             return False
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
@@ -50,6 +51,7 @@ class Gate:
 
     def leave(self, *, well: bool, seconds: float) -> None:
         """One has ended."""
+        self.well = well
         self.limit = min(MOST, self.limit + 1) if well else max(1, self.limit // 2)
         self.seconds += 0.1 * (seconds - self.seconds)
         self._pass_on()

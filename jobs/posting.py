@@ -60,10 +60,16 @@ async def post(
     except TimeoutError:
         error = f"no answer within {seconds:g} s"
     except (aiohttp.ClientError, OSError, ValueError) as fault:
-        error = delivery.text(str(fault) or type(fault).__name__)
+        error = delivery.text(_told(fault))
     if status is not None:
         error = "redirects are not followed" if 300 <= status < 400 else None
     return Attempt(at, int((time.monotonic() - started) * 1000), status, error, response, wait)
+
+
+def _told(fault: Exception) -> str:
+    if isinstance(fault, aiohttp.ClientConnectorError) and not isinstance(fault, aiohttp.ClientSSLError):
+        return f"cannot connect to {fault.host}:{fault.port}: {fault.os_error.strerror or fault.os_error}"
+    return str(fault) or type(fault).__name__
 
 
 async def _excerpt(answer: aiohttp.ClientResponse) -> str:

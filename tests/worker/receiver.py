@@ -94,9 +94,7 @@ async def hang(_: web.Request, __: int) -> web.StreamResponse:
     raise AssertionError
 
 
-async def register(
-    pool: asyncpg.Pool, url: str, types: Iterable[str] = (), sort: str = "webhook"
-) -> tuple[UUID, str]:
+async def register(pool: asyncpg.Pool, url: str, types: Iterable[str] = (), sort: str = "webhook") -> tuple[UUID, str]:
     """A webhook in the table: its id and secret."""
     assert sort == "webhook"
     async with pool.acquire() as conn, conn.transaction():

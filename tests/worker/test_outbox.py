@@ -1,0 +1,571 @@
+"""Deliveries from the commit to the receiver: retried, in order, apart from each other, by whichever worker lives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from db import keys
+from db.settings import Settings
+from jobs import deliveries, destinations
+from tests.worker import office as offices
+from tests.worker import receiver
+from tests.worker.office import Office, office, soon
+from tests.worker.receiver import effect, hang, register
+from worker import outbox as outboxes
+
+# arq closes its pool by a name that redis-py has given up.
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
+
+
+@pytest.fixture
+async def made(settings: Settings) -> AsyncIterator[Office]:
+    """An office that delivers."""
+    async with office(settings) as one:
+        yield one
+
+
+@pytest.fixture
+async def closed(settings: Settings) -> AsyncIterator[Office]:
+    """An office that does not deliver yet."""
+    async with office(settings, closed=True) as one:
+        yield one
+
+
+def answering(*statuses: int, **headers: str) -> receiver.Answer:
+    """These statuses, the last one for ever."""
+
+    async def answer(_: web.Request, number: int) -> web.StreamResponse:
+        status = statuses[min(number, len(statuses)) - 1]
+        return web.Response(status=status, text=f"answer {number}", headers=headers)
+
+    return answer
+
+
+# One delivery.
+
+
+async def test_an_effect_arrives_signed_and_is_delivered(made: Office) -> None:
+    async with receiver.receiver() as there:
+        _, secret = await register(made.pool, there.url)
+        await made.put([effect(1, "certificate.issued", serial="ABCD", name="Zoë „x“")])
+        await made.stands(delivered=1)
+    (got,) = there.got
+    assert got.json == {
+        "type": "certificate.issued",
+        "timestamp": "2026-11-21T08:00:00Z",
+        "data": {"serial": "ABCD", "name": "Zoë „x“"},
+    }
+    assert Webhook(secret).verify(got.body, got.headers) == got.json
+    assert got.id.startswith("msg_")
+    assert got.headers["content-type"] == "application/json"
+    (attempt,) = await receiver.attempts(made.pool)
+    assert (attempt["number"], attempt["status"], attempt["error"]) == (1, 200, None)
+    assert attempt["milliseconds"] < 1000
+
+
+async def test_a_failure_is_tried_again_with_the_same_id_and_every_attempt_is_kept(made: Office) -> None:
+    async with receiver.receiver(answering(500, 404, 204)) as there:
+        await register(made.pool, there.url)
+        await made.put([effect()])
+        for number in (1, 2):
+            await made.tried(number)
+            (row,) = await receiver.rows(made.pool)
+            wait = (row["due_at"] - (await made.pool.fetchval("SELECT now()"))).total_seconds()
+            low, high = ((4, 6), (240, 360))[number - 1]
+            assert low - 2 < wait < high
+            assert row["enqueue_at"] == row["due_at"]
+            assert await made.hurry() == "1 handed over"
+        await made.stands(delivered=1)
+    assert list(there.ids.values()) == [3]
+    assert len({got.headers["webhook-signature"] for got in there.got}) >= 1
+    tried = [(one["number"], one["status"], one["response"]) for one in await receiver.attempts(made.pool)]
+    assert tried == [(1, 500, "answer 1"), (2, 404, "answer 2"), (3, 204, "")]
+
+
+async def test_behind_the_last_try_it_is_dead(made: Office) -> None:
+    async with receiver.receiver(answering(400)) as there:
+        await register(made.pool, there.url)
+        await made.put([effect()])
+        for number in range(1, len(deliveries.DELAYS) + 1):
+            await made.tried(number)
+            assert await made.statuses() == {"pending": 1}
+            await made.hurry()
+        await made.stands(dead=1)
+        assert len(there.got) == 10
+    (row,) = await receiver.rows(made.pool)
+    assert (row["reason"], row["attempts"]) == ("10 tries failed", 10)
+    assert row["done_at"] is not None
+
+
+async def test_a_410_disables_the_destination_and_stops_what_waits(made: Office) -> None:
+    async with receiver.receiver(answering(410)) as there, receiver.receiver() as other:
+        one, _ = await register(made.pool, there.url)
+        await register(made.pool, other.url)
+        await made.put([effect(n, order="k") for n in range(5)])
+        await made.stands(discarded=5, delivered=5)
+        assert len(there.got) == 1
+        assert await made.put([effect(9)])  # to the other one alone
+        await made.stands(discarded=5, delivered=6)
+    held = await made.pool.fetchrow("SELECT * FROM destinations WHERE id = $1", one)
+    assert held["disabled_reason"] == deliveries.GONE
+    rows = [row for row in await receiver.rows(made.pool) if row["destination"] == one]
+    assert {row["reason"] for row in rows} == {deliveries.GONE}
+    assert sorted(row["attempts"] for row in rows) == [0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(("status", "header", "least"), [(429, "100", 100), (503, "7200", 7200), (502, "9e9", 86400)])
+async def test_retry_after_is_honoured_and_bounded(made: Office, status: int, header: str, least: int) -> None:
+    async with receiver.receiver(answering(status, **{"Retry-After": header})) as there:
+        one, _ = await register(made.pool, there.url)
+        await made.put([effect(1)])
+        await made.tried(1)
+        (row,) = await receiver.rows(made.pool)
+        now = await made.pool.fetchval("SELECT now()")
+        assert timedelta(seconds=least - 5) < row["due_at"] - now <= timedelta(seconds=least)
+        # Everything else for it waits, too, but no longer than an hour.
+        paused = await made.pool.fetchval("SELECT paused_until FROM destinations WHERE id = $1", one)
+        assert timedelta(seconds=min(least, 3600) - 5) < paused - now <= timedelta(seconds=min(least, 3600))
+        await made.put([effect(2)])
+        await soon(lambda: not made.outbox._ids)
+        assert await made.pool.fetchval("SELECT attempts FROM deliveries WHERE effect_id = 'e-2'") == 0
+    assert len(there.got) == 1
+
+
+async def test_both_secrets_sign_while_one_is_being_changed(made: Office) -> None:
+    async with receiver.receiver() as there:
+        one, old = await register(made.pool, there.url)
+        async with made.pool.acquire() as conn, conn.transaction():
+            changed = await destinations.rotate(conn, one)
+        assert changed is not None
+        await made.put([effect(1)])
+        await made.stands(delivered=1)
+        await made.pool.execute("UPDATE destinations SET previous_until = now() - interval '1 s'")
+        await made.put([effect(2)])
+        await made.stands(delivered=2)
+    both, single = there.got
+    assert both.headers["webhook-signature"].count(" ") == 1
+    for secret in (old, changed[0]):
+        Webhook(secret).verify(both.body, both.headers)
+    assert " " not in single.headers["webhook-signature"]
+    Webhook(changed[0]).verify(single.body, single.headers)
+
+
+# What misbehaves.
+
+
+async def test_a_receiver_that_hangs_is_given_up_in_time(made: Office) -> None:
+    async with receiver.receiver(hang) as there:
+        await register(made.pool, there.url)
+        await made.put([effect()])
+        await made.tried(1)
+    (attempt,) = await receiver.attempts(made.pool)
+    assert (attempt["status"], attempt["error"]) == (None, "no answer within 1 s")
+    assert 1000 <= attempt["milliseconds"] < 2000
+
+
+async def test_one_that_drips_its_head_is_given_up_in_time(made: Office) -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while not writer.is_closing():
+                writer.write(b"H")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server:
+        await register(made.pool, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        await made.put([effect()])
+        await made.tried(1)
+    (attempt,) = await receiver.attempts(made.pool)
+    assert attempt["status"] is None
+    assert attempt["milliseconds"] < 2000
+
+
+async def test_one_that_closes_is_tried_again(made: Office) -> None:
+    async def close(request: web.Request, number: int) -> web.StreamResponse:
+        if number == 1:
+            assert request.transport is not None
+            request.transport.close()
+        return web.Response()
+
+    async with receiver.receiver(close) as there:
+        await register(made.pool, there.url)
+        await made.put([effect()])
+        await made.tried(1)
+        (attempt,) = await receiver.attempts(made.pool)
+        assert attempt["status"] is None
+        assert "disconnected" in attempt["error"].lower()
+        await made.hurry()
+        await made.stands(delivered=1)
+
+
+async def test_a_huge_answer_is_a_success_and_not_read(made: Office) -> None:
+    sent = 0
+
+    async def huge(request: web.Request, _: int) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(10_000):
+            await response.write(b"x" * 10_000)
+            sent += 10_000
+        return response
+
+    async with receiver.receiver(huge) as there:
+        await register(made.pool, there.url)
+        await made.put([effect()])
+        await made.stands(delivered=1)
+    (attempt,) = await receiver.attempts(made.pool)
+    assert attempt["response"] == "x" * 1024
+    assert sent < 20_000_000
+
+
+async def test_a_body_that_never_ends_does_not_undo_its_status(settings: Settings) -> None:
+    async def endless(request: web.Request, _: int) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"half\0")
+        await asyncio.sleep(3600)
+        return response
+
+    async with office(settings, webhook_timeout=4.0) as made, receiver.receiver(endless) as there:
+        await register(made.pool, there.url)
+        await made.put([effect()])
+        await made.stands(delivered=1)
+        (attempt,) = await receiver.attempts(made.pool)
+    assert (attempt["status"], attempt["response"]) == (200, "half\ufffd")
+    assert attempt["milliseconds"] < 3000
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_a_failure_and_never_followed(made: Office, status: int) -> None:
+    async with receiver.receiver() as elsewhere, receiver.receiver(answering(status, Location=elsewhere.url)) as there:
+        await register(made.pool, there.url)
+        await made.put([effect()])
+        await made.tried(1)
+        assert elsewhere.got == []
+    (attempt,) = await receiver.attempts(made.pool)
+    assert (attempt["status"], attempt["error"]) == (status, "redirects are not followed")
+    assert await made.statuses() == {"pending": 1}
+
+
+async def test_nobody_listens(made: Office) -> None:
+    async with receiver.receiver() as there:
+        url = there.url
+    await register(made.pool, url)
+    await made.put([effect()])
+    await made.tried(1)
+    (attempt,) = await receiver.attempts(made.pool)
+    assert attempt["status"] is None
+    assert "127.0.0.1" in attempt["error"]
+
+
+async def test_an_address_inside_the_house_is_refused_at_the_delivery_too(settings: Settings) -> None:
+    async with office(settings, webhook_allow=()) as made, receiver.receiver() as there:
+        await register(made.pool, there.url)
+        await register(made.pool, there.url.replace("127.0.0.1", "localhost"))
+        await made.put([effect()])
+        await made.tried(2)
+        assert there.got == []
+        for attempt in await receiver.attempts(made.pool):
+            assert attempt["status"] is None
+            assert "webhooks may not go" in attempt["error"]
+
+
+async def test_proxies_of_the_environment_see_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with receiver.receiver() as proxy, receiver.receiver() as there:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        async with office(settings) as made:
+            await register(made.pool, there.url)
+            await made.put([effect()])
+            await made.stands(delivered=1)
+    assert (len(there.got), len(proxy.got)) == (1, 0)
+
+
+# Apart from each other.
+
+
+async def test_a_hanging_destination_delays_no_other(made: Office) -> None:
+    async with receiver.receiver(hang) as bad, receiver.receiver() as good:
+        await register(made.pool, bad.url)
+        await register(made.pool, good.url)
+        await made.put([effect(1)])
+        await soon(lambda: len(bad.got) == 1 and len(good.got) == 1)
+        for number in range(2, 300):
+            await made.put([effect(number)])
+        began = time.monotonic()
+        await soon(lambda: len(good.got) == 299)
+        assert time.monotonic() - began < 5
+        assert bad.most <= 4
+        await soon(lambda: bad.now == 0)
+    assert all(row["attempts"] <= 1 for row in await receiver.rows(made.pool))
+
+
+async def test_after_failures_in_a_row_it_rests_and_one_try_decides(made: Office) -> None:
+    """Nothing of what waits loses a try of its own while its destination is away."""
+    well = False
+
+    async def answer(_: web.Request, __: int) -> web.StreamResponse:
+        return web.Response(status=200 if well else 500)
+
+    async with receiver.receiver(answer) as there:
+        one, _ = await register(made.pool, there.url)
+        await made.put([effect(n) for n in range(50)])
+        await made.tried(5)
+        await soon(lambda: there.now == 0)
+        await soon(lambda: not made.outbox._ids)
+        tried = len(there.got)
+        assert tried <= 5 + offices_first()
+        for _ in range(3):
+            await made.pool.execute("UPDATE deliveries SET enqueue_at = now() WHERE status = 'pending'")
+            await made.sweep()
+        assert len(there.got) == tried, "it rests"
+        # The rest is over: one of the 50 tries, and fails; the rest is longer.
+        held = await made.pool.fetchrow("SELECT failures, paused_until FROM destinations WHERE id = $1", one)
+        await made.hurry()
+        await made.tried(tried + 1)
+        again = await made.pool.fetchrow("SELECT failures, paused_until FROM destinations WHERE id = $1", one)
+        assert again["failures"] == held["failures"] + 1
+        assert len(there.got) == tried + 1
+        well = True
+        for _ in range(100):
+            await made.hurry()
+            if await made.statuses() == {"delivered": 50}:
+                break
+            await asyncio.sleep(0.1)
+        assert await made.statuses() == {"delivered": 50}
+    held = await made.pool.fetchrow("SELECT failures, paused_until FROM destinations WHERE id = $1", one)
+    assert tuple(held) == (0, None)
+
+
+def offices_first() -> int:
+    """What was under way when the fifth one failed."""
+    return outboxes.JOBS and 4
+
+
+async def test_what_waited_for_longer_than_all_tries_is_given_up(closed: Office) -> None:
+    await register(closed.pool, "http://127.0.0.1:1/")
+    await closed.put([effect(1), effect(2)])
+    await closed.pool.execute("UPDATE deliveries SET opened_at = now() - interval '5 days' WHERE effect_id = 'e-1'")
+    assert await offices.sweeps.settle_deliveries(closed.ctx) == "0 discarded, 1 given up"
+    assert await closed.statuses() == {"pending": 1, "dead": 1}
+
+
+async def test_what_has_no_destination_any_more_is_discarded(closed: Office) -> None:
+    for number in (1, 2, 3):
+        await register(closed.pool, f"http://127.0.0.1:{number}/")
+    await closed.put([effect()])
+    first, second, _ = [row["destination"] for row in await closed.pool.fetch("SELECT destination FROM deliveries")]
+    await closed.pool.execute("DELETE FROM destinations WHERE id = $1", first)
+    await closed.pool.execute(
+        "UPDATE destinations SET disabled_at = now(), disabled_reason = 'why' WHERE id = $1", second
+    )
+    assert await offices.sweeps.settle_deliveries(closed.ctx) == "2 discarded, 0 given up"
+    reasons = {row["destination"]: row["reason"] for row in await receiver.rows(closed.pool)}
+    assert (reasons[first], reasons[second]) == ("the destination was removed", "why")
+
+
+# Order.
+
+
+async def test_effects_of_one_key_arrive_in_order_one_at_a_time(made: Office) -> None:
+    async def slow(_: web.Request, __: int) -> web.StreamResponse:
+        await asyncio.sleep(0.01)
+        return web.Response()
+
+    async with receiver.receiver(slow) as there:
+        await register(made.pool, there.url)
+        for begin in range(0, 30, 10):
+            await made.put([effect(n, "t", order="one") for n in range(begin, begin + 10)])
+        await made.stands(delivered=30)
+    assert [got.json["data"]["number"] for got in there.got] == list(range(30))
+    assert there.most == 1
+
+
+async def test_a_failure_holds_up_its_own_key_alone(made: Office) -> None:
+    refused = True
+
+    async def answer(request: web.Request, _: int) -> web.StreamResponse:
+        body = await request.json()
+        return web.Response(status=400 if refused and body["data"]["key"] == "a" else 200)
+
+    async with receiver.receiver(answer) as there:
+        await register(made.pool, there.url)
+        await made.put([effect(n, "t", order="ab"[n % 2], key="ab"[n % 2], n=n) for n in range(10)])
+        await made.stands(delivered=5, pending=5)
+        await made.tried(6)
+        refused = False
+        await made.hurry()
+        await made.stands(delivered=10)
+    numbers = [got.json["data"]["n"] for got in there.got if got.json["data"]["key"] == "a"]
+    assert numbers == [0, 0, 2, 4, 6, 8]
+
+
+async def test_without_a_key_they_go_side_by_side(made: Office) -> None:
+    async def slow(_: web.Request, __: int) -> web.StreamResponse:
+        await asyncio.sleep(0.2)
+        return web.Response()
+
+    async with receiver.receiver(slow) as there:
+        await register(made.pool, there.url)
+        await made.put([effect(n) for n in range(12)])
+        await made.stands(delivered=12)
+    assert there.most >= 4
+
+
+# Whatever dies.
+
+
+async def test_the_sweep_hands_over_what_nobody_did(made: Office) -> None:
+    async with receiver.receiver() as there:
+        await register(made.pool, there.url)
+        await receiver.commit(made.pool, [effect(n) for n in range(1200)])
+        assert await made.sweep() == "0 handed over", "the process that committed them has its turn first"
+        await made.pool.execute("UPDATE deliveries SET enqueue_at = now()")
+        assert await made.sweep() == "1200 handed over"
+        assert await made.sweep() == "0 handed over"
+        await made.stands(delivered=1200)
+    assert set(there.ids.values()) == {1}
+
+
+async def test_an_arq_that_lost_its_redis_is_filled_again(made: Office) -> None:
+    await made.close()
+    async with receiver.receiver() as there:
+        await register(made.pool, there.url)
+        ids = await made.put([effect(n) for n in range(20)])
+        await outboxes.enqueue(made.ctx["redis"], ids)
+        assert await made.ctx["redis"].zcard(keys.ARQ_DELIVERIES) == 20
+        await made.ctx["redis"].flushdb()
+        made.outbox._ids.clear()
+        made.open()
+        await made.hurry()
+        await made.stands(delivered=20)
+    assert set(there.ids.values()) == {1}
+
+
+async def test_a_job_that_comes_twice_delivers_once(made: Office, settings: Settings) -> None:
+    """Two processes, and arq forgets that a job is under way: the row in Postgres decides."""
+
+    async def slow(_: web.Request, __: int) -> web.StreamResponse:
+        await asyncio.sleep(0.3)
+        return web.Response()
+
+    async with office(settings) as other, receiver.receiver(slow) as there:
+        await register(made.pool, there.url)
+        ids = await made.put([effect(n) for n in range(8)])
+        for _ in range(10):
+            for one in (made, other):
+                await one.ctx["redis"].flushdb()
+                one.outbox.put(ids)
+            await asyncio.sleep(0.02)
+        await made.stands(delivered=8)
+    assert set(there.ids.values()) == {1}
+    assert [one["number"] for one in await receiver.attempts(made.pool)] == [1] * 8
+
+
+async def test_a_lease_that_ended_is_taken_by_another(closed: Office) -> None:
+    async with receiver.receiver() as there:
+        await register(closed.pool, there.url)
+        (one,) = await closed.put([effect()])
+        lost = await closed.pool.fetchrow(deliveries.QUERIES["claim_delivery"], one, 0.2)
+        assert lost is not None
+        assert await closed.pool.fetchrow(deliveries.QUERIES["claim_delivery"], one, 10.0) is None
+        closed.outbox._ids.clear()
+        closed.open()
+        await soon_swept(closed)
+        await closed.stands(delivered=1)
+    assert len(there.got) == 1
+
+
+async def soon_swept(one: Office) -> None:
+    """Tick until something was handed over."""
+
+    async def handed() -> bool:
+        return await one.sweep() != "0 handed over"
+
+    await offices.until(handed, "handed over")
+
+
+async def test_stopping_lets_what_is_under_way_end(made: Office) -> None:
+    async def slow(_: web.Request, __: int) -> web.StreamResponse:
+        await asyncio.sleep(0.4)
+        return web.Response()
+
+    async with receiver.receiver(slow) as there:
+        await register(made.pool, there.url)
+        await made.put([effect()])
+        await soon(lambda: there.now == 1)
+        await made.close()
+        assert await made.statuses() == {"delivered": 1}
+
+
+async def test_what_does_not_end_in_time_is_put_back_with_its_attempt(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes.arq_redis, "STOP_SECONDS", 0.2)
+    async with office(settings, webhook_timeout=30.0) as made, receiver.receiver(hang) as there:
+        await register(made.pool, there.url)
+        await made.put([effect()])
+        await soon(lambda: there.now == 1)
+        await made.close()
+        (row,) = await receiver.rows(made.pool)
+        assert row["status"] == "pending"
+        assert row["due_at"] <= await made.pool.fetchval("SELECT now()")
+        (attempt,) = await receiver.attempts(made.pool)
+        assert attempt["error"] == "the worker was stopped"
+        assert await made.sweep() == "1 handed over"
+
+
+async def test_putting_never_waits_and_drops_what_is_too_much(closed: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outboxes, "MOST", 10)
+    closed.outbox.put([UUID(int=n) for n in range(8)])
+    closed.outbox.put([UUID(int=n) for n in range(8, 16)])
+    assert len(closed.outbox._ids) == 8
+
+
+async def test_a_redis_that_is_away_costs_nothing_but_time(settings: Settings) -> None:
+    gone = {"redis_url": "redis://127.0.0.1:1/0"}
+    async with office(settings, closed=True) as made, receiver.receiver() as there:
+        await register(made.pool, there.url)
+        away = outboxes.Outbox(made.settings.model_copy(update=gone))
+        task = asyncio.create_task(away.run())
+        ids = await receiver.commit(made.pool, [effect()])
+        away.put(ids)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        made.open()
+        await made.hurry()
+        await made.stands(delivered=1)
+
+
+# Retention.
+
+
+async def test_old_effects_go_and_what_is_dead_or_waits_stays(closed: Office) -> None:
+    one, _ = await register(closed.pool, "http://127.0.0.1:1/", ["a.*"])
+    assert one
+    await closed.put([effect(n, "a.b") for n in range(6)] + [effect(7, "nobody.wants")])
+    for number, status in enumerate(("pending", "dead", "delivered", "discarded", "delivered")):
+        await closed.pool.execute("UPDATE deliveries SET status = $1 WHERE effect_id = $2", status, f"e-{number}")
+    await closed.pool.execute(
+        "INSERT INTO delivery_attempts (delivery, number, at, milliseconds) SELECT id, 1, now(), 1 FROM deliveries"
+    )
+    await closed.pool.execute("UPDATE effects SET created_at = now() - interval '31 days' WHERE id <> 'e-4'")
+    assert await offices.sweeps.drop_effects(closed.ctx) == "3 dropped"
+    left = {row["id"] for row in await closed.pool.fetch("SELECT id FROM effects")}
+    assert left == {"e-0", "e-1", "e-4", "e-5"}
+    assert len(await receiver.rows(closed.pool)) == len(await receiver.attempts(closed.pool)) == 4

@@ -126,11 +126,15 @@ class States:
         return found
 
     def stands_above(self, org_id: str, below: str) -> bool:
-        """Whether `below` was referred by `org_id`, or by one whom it referred, and so on."""
-        above: str | None = below
-        while above is not None and above != org_id:
-            above = self.referrers.get(above)
-        return above is not None
+        """Whether `below` is `org_id`, was referred by it, or by one whom it referred, and so on."""
+        # As many steps as there are referrals: were there a cycle in the table after all, this must come to an end.
+        for _ in range(len(self.referrers)):
+            if below == org_id:
+                return True
+            if below not in self.referrers:
+                return False
+            below = self.referrers[below]
+        return below == org_id
 
     def refer(self, referral: Referral) -> None:
         """Keep a new or changed referral."""

@@ -66,10 +66,9 @@ async def test_the_walk_of_the_seed(user: User) -> None:
     assert second.body["isFirstTime"] is False
     assert second.body["progress"]["firstClipAt"] == first.body["progress"]["firstClipAt"]
     await user.update("added_subtitles", metadata={"language": "de"})
-    for platform in ("a", "b"):
-        shared = await user.update("shared_content", metadata={"platform": platform, "format": "mp4"})
+    shared = [await user.update("shared_content", metadata={"platform": name, "format": "mp4"}) for name in ("a", "b")]
     after = await user.get("/v1/onboarding/progress")
-    assert after.body == shared.body["progress"]
+    assert after.body == shared[-1].body["progress"]
     assert (after.body["completionPercentage"], after.body["exportCount"]) == (75, 2)
     assert after.body["hasReframedVideo"] is False
     assert after.body["lastExportAt"] >= after.body["firstShareAt"] > after.body["firstClipAt"]
@@ -127,10 +126,10 @@ async def test_too_late_is_202_without_is_first_time(settings: Settings) -> None
 
 
 async def test_the_earliest_at_wins(user: User) -> None:
-    for minute, first in ((30, True), (10, False), (20, False)):
-        answer = await user.update("created_clip", at=f"2026-11-21T08:{minute}:00+00:00")
-        assert answer.body["isFirstTime"] is first
-    assert answer.body["progress"]["firstClipAt"] == "2026-11-21T08:10:00Z"
+    times = [f"2026-11-21T08:{minute}:00+00:00" for minute in (30, 10, 20)]
+    answers = [await user.update("created_clip", at=at) for at in times]
+    assert [answer.body["isFirstTime"] for answer in answers] == [True, False, False]
+    assert answers[-1].body["progress"]["firstClipAt"] == "2026-11-21T08:10:00Z"
 
 
 async def test_etags(user: User) -> None:
@@ -199,8 +198,7 @@ async def test_a_qualifying_organisation_is_told_on(service: Service) -> None:
     user = User(service, org_id=f"org-{uuid.uuid4().hex[:8]}")
     await user.update("shared_content", at="2026-11-21T08:00:00Z")
     for minute in (30, 10, 20):
-        answer = await user.update("created_clip", at=f"2026-11-21T08:{minute}:00Z")
-    assert answer.status == 200
+        assert (await user.update("created_clip", at=f"2026-11-21T08:{minute}:00Z")).status == 200
     (row,) = await user.rows("onboarding_organizations")
     assert row["qualified_at"].isoformat() == "2026-11-21T08:10:00+00:00"
     async with asyncio.timeout(10):

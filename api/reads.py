@@ -52,7 +52,11 @@ async def model(state: State, subject: str, name: str, load: Load) -> bytes | No
 
 
 def answer(
-    request: web.Request, body: bytes, reached: bool = True, headers: Mapping[str, str] | None = None
+    request: web.Request,
+    body: bytes,
+    reached: bool = True,
+    headers: Mapping[str, str] | None = None,
+    media: str = "application/json",
 ) -> web.Response:
     """200 with an ETag, or 304 when the client has this body; `reached`: what `after` said."""
     tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
@@ -62,4 +66,4 @@ def answer(
     known = request.headers.get(hdrs.IF_NONE_MATCH)
     if known is not None and (known.strip() == "*" or tag in known):
         return web.Response(status=304, headers=head)
-    return web.Response(body=body, content_type="application/json", headers=head)
+    return web.Response(body=body, headers={**head, hdrs.CONTENT_TYPE: media})

@@ -1,0 +1,91 @@
+"""The routes of api/certificates.py as the OpenAPI document tells them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.operation import BY_HEADER, JSON, WHO, Json, Operation
+
+_TIME: Final[Json] = {"type": "string", "format": "date-time"}
+_MAYBE: Final[Json] = {"type": ["string", "null"]}
+_STATUS: Final[Json] = {"enum": ["valid", "revoked"]}
+_URLS: Final[Json] = {"url": {"type": "string", "format": "uri"}, "pdfUrl": {"type": "string", "format": "uri"}}
+_OWN: Final[Json] = {
+    "serial": {"type": "string"},
+    "courseId": {"type": "string"},
+    "courseTitle": _MAYBE,
+    "issuedAt": _TIME,
+    "status": _STATUS,
+    **_URLS,
+}
+_ONE: Final[Json] = {
+    **_OWN,
+    "learnerName": _MAYBE,
+    "revokedAt": {"type": ["string", "null"], "format": "date-time"},
+    "revokedReason": _MAYBE,
+}
+
+
+def _object(properties: Json) -> Json:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+_LIST: Final[Json] = _object({"certificates": {"type": "array", "items": _object(_OWN)}})
+_HTML: Final[Json] = {"type": "string"}
+_UNKNOWN: Final = ("There is no such certificate.", "text/html", _HTML)
+_LANGUAGE: Final = "In the language of `Accept-Language`. "
+_SERIAL: Final = "The serial may be written in any case, with or without its hyphens."
+
+OPERATIONS: Final = (
+    Operation(
+        *("GET", "/v1/certificates", "listCertificates", "The certificates of a user"),
+        {200: ("The oldest first; with an ETag.", JSON, _LIST)},
+        codes=(
+            *(*WHO, "forbidden_subject", "invalid_id", "missing_subject", "invalid_position", "rate_limited"),
+            *("log_unavailable", "database_unavailable"),
+        ),
+        security=BY_HEADER,
+        parameters=("CertificatesOf", "After"),
+        headers=("Milepost-Stale", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+    ),
+    Operation(
+        *("GET", "/certificates/{serial}.pdf", "readCertificatePdf", "A certificate to print"),
+        {200: ("One page, A4 landscape.", "application/pdf", {"type": "string"}), 404: _UNKNOWN},
+        _LANGUAGE + _SERIAL,
+        codes=("busy", "database_unavailable"),
+        parameters=("Serial",),
+    ),
+    Operation(
+        *("GET", "/certificates/{serial}.json", "readCertificate", "Whether a certificate is valid, for programs"),
+        {200: ("Valid or revoked.", JSON, _object(_ONE))},
+        "Anybody may ask who knows the serial. " + _SERIAL,
+        codes=("not_found", "database_unavailable"),
+        parameters=("Serial",),
+    ),
+    Operation(
+        *("GET", "/certificates/{serial}", "showCertificate", "Whether a certificate is valid, for people"),
+        {
+            200: ("Valid, or revoked with day and reason.", "text/html", _HTML),
+            404: _UNKNOWN,
+            503: ("Nobody can tell at the moment.", "text/html", _HTML),
+        },
+        _LANGUAGE + _SERIAL,
+        parameters=("Serial",),
+    ),
+)
+PARAMETERS: Final[Json] = {
+    "Serial": {
+        "name": "serial",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1},
+        "example": "7K3M-9QXZ-2VBN-4HTC",
+        "description": "The number of the certificate.",
+    },
+    "CertificatesOf": {
+        "name": "userId",
+        "in": "query",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+        "description": "Whose: demanded of a service key, not needed with a user token.",
+    },
+}

@@ -11,10 +11,13 @@ from typing import Any, Final
 
 from api import (
     certificates_operations,
+    courses_operations,
     effects_operations,
     flags_operations,
     graph_operations,
+    live_operations,
     onboarding_operations,
+    progress_operations,
     webhooks_operations,
 )
 from api.operation import BY_ANY, BY_HEADER, JSON, OBJECT, TAKES, WHO, Json, Operation
@@ -135,8 +138,11 @@ _OWN: Final = (
 
 _MODULES: Final[Sequence[ModuleType]] = (
     onboarding_operations,
+    live_operations,
     flags_operations,
     certificates_operations,
+    progress_operations,
+    courses_operations,
     graph_operations,
     webhooks_operations,
     effects_operations,

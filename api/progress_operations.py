@@ -1,0 +1,119 @@
+"""The routes of api/progress.py as the OpenAPI document tells them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.operation import BY_HEADER, JSON, WHO, Json, Operation
+
+_TIME: Final[Json] = {"type": "string", "format": "date-time"}
+_MAYBE_TIME: Final[Json] = {"type": ["string", "null"], "format": "date-time"}
+_MAYBE: Final[Json] = {"type": ["string", "null"]}
+_COUNT: Final[Json] = {"type": "integer", "minimum": 0}
+_MAYBE_COUNT: Final[Json] = {"type": ["integer", "null"], "minimum": 0}
+
+
+def _object(properties: Json) -> Json:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _list(item: Json) -> Json:
+    return {"type": "array", "items": item}
+
+
+_LESSON: Final[Json] = _object(
+    {
+        "id": {"type": "string", "format": "uuid"},
+        "userId": {"type": "string"},
+        "lessonId": {"type": "string"},
+        "courseId": _MAYBE,
+        "completed": {"type": "boolean"},
+        "watch_time_seconds": _COUNT,
+        "createdAt": _TIME,
+        "updatedAt": _TIME,
+    }
+)
+_COURSE: Final[Json] = {
+    "courseId": {"type": "string"},
+    "total_lessons": _MAYBE_COUNT,
+    "completed_lessons": _COUNT,
+    "progress_percentage": {"type": ["integer", "null"], "minimum": 0, "maximum": 100},
+    "total_watch_time": _COUNT,
+    "enrolledAt": _MAYBE_TIME,
+    "lastAt": _MAYBE_TIME,
+    "completedAt": _MAYBE_TIME,
+}
+_PAGES: Final = _object({"totalItems": _COUNT, "totalPages": _COUNT, "currentPage": {"type": "integer", "minimum": 1}})
+_STATISTICS: Final = _object(
+    {
+        "total_courses_enrolled": _COUNT,
+        "total_lessons_completed": _COUNT,
+        "total_watch_time_hours": {"type": "number", "minimum": 0},
+        "courses": _list(_object(_COURSE)),
+    }
+)
+_CODES: Final = (
+    *(*WHO, "forbidden_subject", "invalid_id", "missing_subject", "invalid_position", "invalid_parameter"),
+    *("rate_limited", "log_unavailable", "database_unavailable"),
+)
+_HEADERS: Final = ("Milepost-Stale", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+_SECONDS: Final = "Watch times are in seconds. "
+
+OPERATIONS: Final = (
+    Operation(
+        *("GET", "/v1/progress", "listProgress", "The lessons of a user"),
+        {
+            200: (
+                "One page, the newest change first; with an ETag.",
+                JSON,
+                _object({"items": _list(_LESSON), "pagination": _PAGES}),
+            )
+        },
+        _SECONDS + "Deleted lessons are not shown.",
+        codes=_CODES,
+        security=BY_HEADER,
+        parameters=("ProgressOf", "ProgressCourse", "ProgressLesson", "Completed", "Page", "Limit", "After"),
+        headers=_HEADERS,
+    ),
+    Operation(
+        *("GET", "/v1/progress/stats", "readProgressStatistics", "All courses of a user"),
+        {200: ("Of somebody who has begun nothing: zeros. With an ETag.", JSON, _STATISTICS)},
+        "Hours have two decimals. Lessons whose course nobody knows count in the sums.",
+        codes=_CODES,
+        security=BY_HEADER,
+        parameters=("ProgressOf", "After"),
+        headers=_HEADERS,
+    ),
+    Operation(
+        *("GET", "/v1/progress/courses/{courseId}", "readCourseProgress", "A user in a course"),
+        {200: ("The course and its lessons; with an ETag.", JSON, _object({**_COURSE, "lessons": _list(_LESSON)}))},
+        _SECONDS + "`total_lessons` and `progress_percentage` are null while nobody has described the course; the "
+        "percentage is null, too, of a course without lessons.",
+        codes=(*_CODES, "not_found"),
+        security=BY_HEADER,
+        parameters=("CourseId", "ProgressOf", "After"),
+        headers=_HEADERS,
+    ),
+)
+
+
+def _query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+_ID: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 128}
+PARAMETERS: Final[Json] = {
+    "CourseId": {
+        "name": "courseId",
+        "in": "path",
+        "required": True,
+        "schema": _ID,
+        "description": "The id that its service chose.",
+    },
+    "ProgressOf": _query("userId", _ID, "Whose: demanded of a service key, not needed with a user token."),
+    "ProgressCourse": _query("courseId", _ID, "Lessons of this course."),
+    "ProgressLesson": _query("lessonId", _ID, "This lesson."),
+    "Completed": _query("completed", {"type": "boolean"}, "Lessons that are completed, or that are not."),
+    "Page": _query("page", {"type": "integer", "minimum": 1}, "Counted from 1; at most 100,000 rows lie before it."),
+    "Limit": _query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "Rows of a page."),
+}

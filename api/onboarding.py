@@ -20,15 +20,13 @@ from jobs import onboarding
 from jobs.action import Draft, Sender, is_id
 from jobs.checklist import Checklist
 
-_EMPTY: Final = msgspec.Raw(b"")
-
 
 class ProgressUpdate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """Body of POST /v1/onboarding/progress/update; a service names the user."""
 
     action: str
     project_id: str
-    metadata: msgspec.Raw = _EMPTY
+    metadata: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     id: str | None = None
     at: datetime | None = None
     user_id: str | None = None
@@ -78,10 +76,10 @@ async def _read(request: web.Request) -> tuple[Checklist, bool, dict[str, str]]:
     user_id = who.user(request, sender)
     limits = await state.rates.check(sender, "read", user_id)
     reached = await reads.after(request, state)
-    return await _checklist(state, user_id), reached, limits
+    return await held(state, user_id), reached, limits
 
 
-async def _checklist(state: State, user_id: str) -> Checklist:
+async def held(state: State, user_id: str) -> Checklist:
     """As it stands; of a user who has done nothing an empty one, and nothing is written."""
     subject, name = f"user:{user_id}", onboarding.model_name(user_id)
     body = await reads.model(state, subject, name, lambda conn: _load(conn, user_id))
@@ -138,7 +136,7 @@ async def skip_rest(request: web.Request) -> web.Response:
         raise Problem("invalid_id", "an id is 1 to 128 characters without control characters", details={"path": "$.id"})
     user_id = draft.user_id or ""
     limits = await state.rates.check(sender, "update", user_id)
-    checklist = await _checklist(state, user_id)
+    checklist = await held(state, user_id)
     catalog = state.catalog.onboarding
     drafts = [_of_step(draft, step) for step in fold.pending(checklist, catalog)]
     if not drafts:

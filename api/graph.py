@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import hdrs, web
 from graphql import ExecutionResult, GraphQLError, OperationType, execute
 
-from api import auth, errors, graph_request, graph_schema, graphiql, messages, updates
+from api import auth, errors, graph_request, graph_schema, graphiql, messages, reads, updates
 from api.errors import Problem, unauthorized
 from api.graph_call import Call
 from api.graph_documents import Documents, Limits, Operation, Refused, told
@@ -81,6 +81,8 @@ async def _answer(request: web.Request, sender: Sender, asked: GraphqlRequest, m
     _allow(sender, operation)
     deadline = asyncio.get_running_loop().time() + updates.seconds(request)
     call = Call(state, sender, messages.of(request), deadline, request.headers.get("Idempotency-Key"))
+    if not await reads.after(request, state):
+        call.headers["Milepost-Stale"] = "true"
     result = await _executed(documents, operation, asked, call)
     if result.data is None:
         return _request_error([told(error, "graphql_invalid") for error in result.errors or ()], media)
@@ -132,6 +134,8 @@ def _result(result: ExecutionResult, call: Call, media: str) -> web.Response:
     body: dict[str, Any] = {"data": data}
     if result.errors:
         body = {"errors": [_masked(error) for error in result.errors], **body}
+    if call.positions:
+        body["extensions"] = {"position": ",".join(call.positions)}
     return _response(200, body, media, call.headers)
 
 

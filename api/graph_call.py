@@ -43,6 +43,8 @@ class Call:
     """The Idempotency-Key, of which every mutation of the operation makes its own."""
     headers: dict[str, str] = field(default_factory=dict)
     """For the answer: how much of the rate limits is left."""
+    positions: list[str] = field(default_factory=list)
+    """Of the actions that were sent."""
     problems: list[Problem] = field(default_factory=list)
     """Why fields failed."""
 

@@ -22,12 +22,13 @@ from graphql import (
 )
 
 from api.graph_ids import IdsMayBeStrings
-from api.graph_limits import Measure, Size
+from api.graph_limits import EMPTY, Measure, Size
 
 MAX_CHARACTERS: Final = 32_768
 MAX_TOKENS: Final = 2_000
 """Some ten times the queries that tools send; what follows takes 0.1 s at most."""
 MAX_ALIASES: Final = 50
+MAX_REPEATS: Final = 20
 MAX_ERRORS: Final = 10
 REMEMBERED: Final = 512
 REMEMBERED_CHARACTERS: Final = 8_192
@@ -110,8 +111,13 @@ class Documents:
             raise Refused([told(error, "graphql_syntax")]) from None
         measure = Measure(document)
         written = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+        whole = EMPTY
         for operation in written:
-            self._check(measure.operation(operation))
+            whole = whole.beside(measure.operation(operation))
+        self._check(whole)
+        for operation in written if not measure.circular else ():
+            if (repeats := measure.repeats(operation)) > MAX_REPEATS:
+                raise _too_complex(f"one field of the answer stands {repeats} times; {MAX_REPEATS} are the limit")
         hidden = not self.limits.introspection
         wrong = validate(self.schema, document, self._rules, max_errors=MAX_ERRORS, hide_suggestions=hidden)
         if wrong:

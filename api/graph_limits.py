@@ -6,6 +6,8 @@ fragments that multiply nor fragments that form a cycle cost time.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from graphql import (
@@ -31,11 +33,14 @@ INTROSPECTION: Final = frozenset(("__schema", "__type"))
 
 
 class Size(NamedTuple):
-    """Of a selection: levels of fields, fields with every item of a list counted, fields that have an alias."""
+    """Of a selection."""
 
     depth: int = 0
+    """Levels of fields."""
     cost: int = 0
+    """Fields, those below a list once for each item."""
     aliases: int = 0
+    """Fields that have an alias."""
 
     def beside(self, other: Size) -> Size:
         """Both together."""
@@ -53,6 +58,9 @@ class Measure:
             one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
         }
         self._known: dict[str, Size] = {}
+        self._open: set[str] = set()
+        self.circular = False
+        """A fragment holds itself: GraphQL's own rules refuse that, and to follow it would never end."""
 
     def operation(self, operation: OperationDefinitionNode) -> Size:
         """The size of one operation. Raises RecursionError where it is nested deeper than Python goes."""
@@ -60,13 +68,33 @@ class Measure:
 
     def roots(self, operation: OperationDefinitionNode) -> set[str]:
         """The names of the fields that an operation begins with."""
-        found: set[str] = set()
+        return {field.name.value for field in self._fields([operation.selection_set])}
+
+    def repeats(self, operation: OperationDefinitionNode) -> int:
+        """How often one field of the answer is written, at most: comparing them all takes time by the square.
+
+        To be asked when the cost is known to be small and nothing to be circular.
+        """
+        most, levels = 0, [[operation.selection_set]]
+        while levels:
+            named = defaultdict[str, list[FieldNode]](list)
+            for field in self._fields(levels.pop()):
+                named[(field.alias or field.name).value].append(field)
+            for fields in named.values():
+                most = max(most, len(fields))
+                below = [field.selection_set for field in fields if field.selection_set is not None]
+                levels += [below] if below else []
+        return most
+
+    def _fields(self, selections: Iterable[SelectionSetNode]) -> list[FieldNode]:
+        """The fields of selections that stand together, each fragment once."""
+        found: list[FieldNode] = []
         seen: set[str] = set()
-        waiting: list[SelectionNode] = list(operation.selection_set.selections)
+        waiting: list[SelectionNode] = [one for chosen in selections for one in chosen.selections]
         while waiting:
             one = waiting.pop()
             if isinstance(one, FieldNode):
-                found.add(one.name.value)
+                found.append(one)
             elif isinstance(one, InlineFragmentNode):
                 waiting += one.selection_set.selections
             elif isinstance(one, FragmentSpreadNode) and (name := one.name.value) not in seen:
@@ -93,12 +121,16 @@ class Measure:
         return Size(depth, 1 + below.cost * _items(field), below.aliases + (field.alias is not None))
 
     def _fragment(self, name: str) -> Size:
-        known = self._known.get(name)
-        if known is None:
-            self._known[name] = EMPTY  # one that holds itself is refused by the rules that come after
-            fragment = self._fragments.get(name)
-            known = self._known[name] = EMPTY if fragment is None else self._selections(fragment.selection_set)
-        return known
+        if name in self._known:
+            return self._known[name]
+        if name in self._open:
+            self.circular = True
+            return EMPTY
+        self._open.add(name)
+        fragment = self._fragments.get(name)
+        self._known[name] = EMPTY if fragment is None else self._selections(fragment.selection_set)
+        self._open.discard(name)
+        return self._known[name]
 
 
 def _items(field: FieldNode) -> int:

@@ -92,6 +92,7 @@ async def _send(field: Field, user_id: str, kind: str, data: dict[str, Any], sai
     action_id = None if call.key is None else f"{call.key}:{field.name}"
     draft = Draft(kind=kind, id=action_id, user_id=user, data=msgspec.Raw(content))
     update = await updates.send(call.state, call.sender, draft, call.seconds())
+    call.positions.append(update.position)
     if update.outcome is None:
         return ok(call, "request.accepted", data=None) | {"code": "accepted"}
     row = update.outcome["progress"]

@@ -38,7 +38,7 @@ _FIELDS: Final = (
     *("log_unavailable", "graphql_timeout"),
 )
 _ABOUT: Final = (
-    "GraphQL over HTTP; the schema is what introspection tells. `Accept: application/graphql-response+json` has 400 for "
+    "GraphQL over HTTP; introspection tells the schema. `Accept: application/graphql-response+json` has 400 for "
     "what is not executed, where `application/json` has 200 with `errors`; both name a code in `extensions`. What a "
     "field cannot do is `success: false` with a `code` and 200; what it may not do is an error of that field. "
 )

@@ -23,6 +23,8 @@ from api import (
     onboarding_overview,
     openapi,
     protocol,
+    referrals,
+    referrals_overview,
     sessions,
     webhooks,
 )
@@ -61,6 +63,8 @@ def routes() -> list[web.RouteDef]:
         web.get("/metrics", health.exposition),
         *onboarding.ROUTES,
         *onboarding_overview.ROUTES,
+        *referrals.ROUTES,
+        *referrals_overview.ROUTES,
         *flags.ROUTES,
         *graph.ROUTES,
         *webhooks.ROUTES,

@@ -18,6 +18,7 @@ from api import (
     live_operations,
     onboarding_operations,
     progress_operations,
+    referrals_operations,
     webhooks_operations,
 )
 from api.operation import BY_ANY, BY_HEADER, JSON, OBJECT, TAKES, WHO, Json, Operation
@@ -138,6 +139,7 @@ _OWN: Final = (
 
 _MODULES: Final[Sequence[ModuleType]] = (
     onboarding_operations,
+    referrals_operations,
     live_operations,
     flags_operations,
     certificates_operations,

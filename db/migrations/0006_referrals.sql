@@ -51,6 +51,7 @@ CREATE TABLE referrals (
 
 CREATE INDEX referrals_referrer ON referrals (referrer_org_id, status);
 CREATE INDEX referrals_made ON referrals (referrer_org_id, created_at DESC, referred_org_id);
+CREATE INDEX referrals_created ON referrals (created_at);
 
 CREATE TABLE referral_rewards (
     org_id text COLLATE "C" NOT NULL,
@@ -61,6 +62,8 @@ CREATE TABLE referral_rewards (
     created_at timestamptz NOT NULL,
     PRIMARY KEY (org_id, referred_org_id, side)
 );
+
+CREATE INDEX referral_rewards_created ON referral_rewards (created_at);
 
 CREATE VIEW organizations AS
 SELECT

@@ -107,11 +107,11 @@ async def reinstate(request: web.Request) -> web.Response:
 async def _rule(request: web.Request, sender: Sender, kind: str, data: dict[str, Any]) -> web.Response:
     state, wait = request.app[STATE], updates.seconds(request)
     serial = certificates.serial(request.match_info["serial"])
-    user_id = None if serial is None else await state.pool.fetchval(models.QUERIES["certificate_owner"], serial)
-    if user_id is None:
+    owner = None if serial is None else await state.pool.fetchrow(models.QUERIES["certificate_owner"], serial)
+    if owner is None:
         raise Problem("not_found", "there is no such certificate")
-    content = msgspec.Raw(msgspec.json.encode({"serial": serial, **data}))
-    draft = Draft(kind=kind, id=updates.key(request), user_id=user_id, data=content)
+    content = msgspec.Raw(msgspec.json.encode({"courseId": owner["course_id"], **data}))
+    draft = Draft(kind=kind, id=updates.key(request), user_id=owner["user_id"], data=content)
     update = await updates.send(state, sender, draft, wait)
     if update.outcome is None:
         return updates.accepted(update, {})

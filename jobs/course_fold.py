@@ -114,19 +114,14 @@ def _changed(states: States, action: Action, payload: CourseChanged) -> Outcome:
 
 
 def _ruled(states: States, action: Action, payload: CertificateRevoked | CertificateReinstated) -> Outcome:
-    found = _named(states, action, payload)
+    found = states.certificates[action.subject[USER:]].get(payload.course_id)
+    if found is None:
+        raise Refused("unknown_certificate", f"this user has no certificate of course {payload.course_id!r}")
     reason = payload.reason if isinstance(payload, CertificateRevoked) else None
     if certificates.rule(found, action.at, reason):
         states.changed_certificates[found.user_id, found.course_id] = found
         _tell(states, found, action.kind, f"{action.kind}:{action.id}", action.at, {"reason": reason} if reason else {})
     return {"certificate": certificates.view(found, states.titles.get(found.course_id))}
-
-
-def _named(states: States, action: Action, payload: CertificateRevoked | CertificateReinstated) -> Certificate:
-    for found in states.certificates[action.subject[USER:]].values():
-        if payload.serial in (None, found.serial) and payload.course_id in (None, found.course_id):
-            return found
-    raise Refused("unknown_certificate", "this user has no such certificate")
 
 
 def _is_taught(states: States, course_id: str) -> bool:

@@ -72,25 +72,17 @@ class CourseChanged(_Payload):
     version: Annotated[int, Meta(ge=1)]
 
 
-class CertificateRuled(_Payload):
-    """Names the certificate by its serial or by its course."""
+class CertificateRevoked(_Payload):
+    """The certificate of a course is no longer valid; its page says so, and why."""
 
-    serial: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
-    course_id: Id | None = None
-
-    def __post_init__(self) -> None:
-        if (self.serial is None) == (self.course_id is None):
-            raise ValueError("one of serial and courseId is needed")
-
-
-class CertificateRevoked(CertificateRuled, kw_only=True):
-    """The certificate is no longer valid; its page says so, and why."""
-
+    course_id: Id
     reason: Reason
 
 
-class CertificateReinstated(CertificateRuled):
-    """The certificate is valid again."""
+class CertificateReinstated(_Payload):
+    """The certificate of a course is valid again."""
+
+    course_id: Id
 
 
 def user_subject(draft: Draft) -> str | None:

@@ -40,4 +40,4 @@ SELECT
 FROM user_progress WHERE user_id = $1 AND lesson_id = $2 AND deleted_at IS NULL;
 
 -- name: certificate_owner
-SELECT user_id FROM certificates WHERE serial = $1;
+SELECT user_id, course_id FROM certificates WHERE serial = $1;

@@ -47,7 +47,7 @@ EMPTY = course("empty")
 CATALOG = {one.course_id: one for one in (KNOTS, SAILS, EMPTY)}
 """`whistle` is a lesson of nobody; `winds` a course that nobody has described."""
 
-_kinds = st.one_of(
+_kinds: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
     st.tuples(st.just("lesson.watched"), st.fixed_dictionaries({"seconds": st.integers(0, 9)})),
     st.tuples(
         st.just("lesson.progress_set"),
@@ -72,9 +72,11 @@ def _made(
 ) -> Action:
     kind, data = what
     if kind == "course.enrolled":
-        named = {"learnerName": f"{user}{minute % 3}"} if minute % 2 else {}
+        named: dict[str, Any] = {"learnerName": f"{user}{minute % 3}"} if minute % 2 else {}
         return act(action_id, kind, user=user, minute=minute, courseId=claim or "knots", **named)
-    given = {"courseId": claim} if claim and lesson == "whistle" and kind != "lesson.progress_deleted" else {}
+    given: dict[str, Any] = (
+        {"courseId": claim} if claim and lesson == "whistle" and kind != "lesson.progress_deleted" else {}
+    )
     return act(action_id, kind, user=user, minute=minute, lessonId=lesson, **given, **data)
 
 

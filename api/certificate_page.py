@@ -22,6 +22,7 @@ HEADERS: Final[dict[str, str]] = {
     "Referrer-Policy": "no-referrer",
 }
 _TICK: Final = '<path d="M14 25l7 7 14-15"/>'
+_PAUSE: Final = '<path d="M19 16v16M29 16v16"/>'
 _CROSS: Final = '<path d="M16 16l16 16M32 16L16 32"/>'
 
 
@@ -47,7 +48,7 @@ def of(certificate: Certificate, url: str, language: str) -> str:
 def without(language: str, reason: str = "unknown") -> str:
     """The page that stands where there is no certificate to show: `unknown`, or `away` while nobody can tell."""
     say = _Say(language)
-    return _whole(say, "unknown", say(reason), _head(say, reason, _CROSS))
+    return _whole(say, reason, say(reason), _head(say, reason, _CROSS if reason == "unknown" else _PAUSE))
 
 
 class _Say:

@@ -617,3 +617,42 @@ async def test_nobody_elses_list(service: Service) -> None:
     assert (answer.status, answer.error["code"]) == (422, "invalid_id")
     answer = await service.get("/v1/certificates?userId=u&after=x")
     assert (answer.status, answer.error["code"]) == (400, "invalid_position")
+
+
+# From the last lesson to the wall
+
+
+async def test_the_whole_way(service: Service) -> None:
+    mark = uuid.uuid4().hex[:8]
+    user, course, lesson = f"u-{mark}", f"c-{mark}", f"l-{mark}"
+    admin = await service.make_key("admin")
+    body = {"title": "Töpfern", "lessons": [{"id": lesson, "title": "Ton"}]}
+    put = await service.ask("PUT", f"/v1/courses/{course}", body, by=admin)
+    assert put.status == 200, put.body
+    token = service.token(user, aud="milepost")
+    empty = await service.get("/v1/certificates", by=token)
+    assert empty.body == {"certificates": []}
+    done = {"kind": "lesson.completed", "userId": user, "data": {"lessonId": lesson, "courseId": course}}
+    sent = await service.send(done, by=token)
+    assert sent.status == 202, sent.body
+    listed = await service.get(
+        f"/v1/certificates?after={sent.body['position']}", by=token, If_None_Match=empty.headers["ETag"]
+    )
+    assert "Milepost-Stale" not in listed.headers
+    (one,) = listed.body["certificates"]
+    assert (one["courseId"], one["courseTitle"], one["status"]) == (course, "Töpfern", "valid")
+    drawn = await see(service, urlsplit(one["pdfUrl"]).path)
+    assert scanned(drawn.body) == [one["url"]]
+    assert "Töpfern" in text(drawn.body)
+
+    path = f"/v1/admin/certificates/{one['serial']}"
+    revoked = await service.send({"reason": "Somebody else sat there"}, f"{path}/revoke", by=admin)
+    assert revoked.status == 200, revoked.body
+    page = Page((await see(service, urlsplit(one["url"]).path)).body.decode())
+    assert {"Revoked certificate", "Somebody else sat there"} <= set(page.words)
+    (listed_again,) = (await service.get("/v1/certificates", by=token)).body["certificates"]
+    assert listed_again == {**one, "status": "revoked"}
+    again = await service.send({}, f"{path}/reinstate", by=admin)
+    assert again.status == 200, again.body
+    page = Page((await see(service, urlsplit(one["url"]).path)).body.decode())
+    assert "Valid certificate" in page.words

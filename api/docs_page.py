@@ -46,6 +46,8 @@ def example(document: Json, schema: Json) -> Any:
         return schema["const"]
     if "enum" in schema:
         return schema["enum"][0]
+    if "examples" in schema:
+        return schema["examples"][0]
     kind = schema.get("type", "object")
     if kind == "object":
         fields = schema.get("properties", {})
@@ -56,7 +58,7 @@ def example(document: Json, schema: Json) -> Any:
 def kind_example(document: Json, kind: Json) -> Json:
     """One action of a kind that can be sent as it stands."""
     data = example(document, kind["properties"]["data"])
-    return {"kind": kind["properties"]["kind"]["const"], "sessionId": "s-1", "data": data}
+    return {"kind": kind["properties"]["kind"]["const"], **kind["x-subject"], "data": data}
 
 
 def _resolved(document: Json, schema: Json) -> Json:

@@ -15,7 +15,7 @@ from api import docs_page, ingest
 from api.errors import CODES
 from api.operation import JSON, Json, Operation
 from api.operations import OPERATIONS, PARAMETERS, TYPES
-from jobs.action import Kind
+from jobs.action import Draft, Kind
 from jobs.families import FAMILIES, KINDS
 from jobs.session import Session
 
@@ -35,6 +35,13 @@ _ID: Final[Json] = {
 _SECURITY: Final[Json] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A service key (`mp_…`) or a user token (JWT)."},
     "basic": {"type": "http", "scheme": "basic", "description": "A service key as user name, any password."},
+    "accessToken": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "access_token",
+        "description": "A user token, for `EventSource`, which can send no header. Addresses end up in the logs of "
+        "proxies: use short-lived tokens, or a client on `fetch`, which sends the header.",
+    },
     "browserKey": {
         "type": "apiKey",
         "in": "query",
@@ -87,6 +94,15 @@ _PARAMETERS: Final[Json] = {
         "description": "The id that the client chose, or one of ours (`auto:…`).",
     },
 }
+
+
+_SUBJECTS: Final = (
+    (Draft(session_id="s-1"), {"sessionId": "s-1"}),
+    (Draft(user_id="ada"), {"userId": "ada"}),
+    (Draft(org_id="acme"), {"orgId": "acme"}),
+    (Draft(), {}),
+)
+"""Examples of whose an action may be, as kinds need it."""
 
 
 @cache
@@ -244,6 +260,7 @@ def _action(kind: Kind) -> Json:
             **own,
             "data": _schema(kind.payload.__name__),
         },
+        "x-subject": next(named for draft, named in _SUBJECTS if kind.subject(draft) is not None),
     }
     return schema
 

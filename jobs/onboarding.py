@@ -22,7 +22,8 @@ from jobs.family import Effect, Emitted, Facts, Item, Live, Outcome, Row, StateT
 QUERIES: Final = sql.read("onboarding")
 COMPLETED, SKIPPED, DONE = "onboarding.step_completed", "onboarding.step_skipped", "onboarding.action_completed"
 
-Name = Annotated[str, Meta(min_length=1, max_length=64)]
+ActionName = Annotated[str, Meta(min_length=1, max_length=64, examples=["created_clip"])]
+StepName = Annotated[str, Meta(min_length=1, max_length=64, examples=["WELCOME"])]
 ProjectId = Annotated[str, Meta(min_length=1, max_length=256)]
 Seconds = Annotated[float, Meta(ge=0, le=31_622_400)]
 
@@ -34,7 +35,7 @@ class _Payload(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=Fa
 class ActionCompleted(_Payload):
     """A user has done one of the catalog's actions; the first time is told as `isFirstTime`."""
 
-    action: Name
+    action: ActionName
     project_id: ProjectId
     metadata: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
@@ -42,14 +43,14 @@ class ActionCompleted(_Payload):
 class StepCompleted(_Payload):
     """A step of the checklist is done, also one that was skipped before."""
 
-    step: Name
+    step: StepName
     time_spent_seconds: Seconds | None = None
 
 
 class StepSkipped(_Payload):
     """A step of the checklist is left out; one that is completed stays so."""
 
-    step: Name
+    step: StepName
     time_spent_seconds: Seconds | None = None
 
 

@@ -86,10 +86,11 @@ async def test_the_examples_are_accepted(service: Service) -> None:
     for operation in (one for one in OPERATIONS if 202 in one.answers and one.answers[202][2] == "Answer"):
         for value in (operation.examples or {}).values():
             answer = await service.send(value, operation.path, Prefer="wait=5")
-            assert (answer.status, answer.body["rejected"]) == (200, []), operation.path
+            assert (answer.status, answer.body.get("rejected")) == (200, []), (operation.path, answer)
+    admin = await service.make_key("admin")
     for kind in docs_page._kinds(DOCUMENT):
-        answer = await service.send(docs_page.kind_example(DOCUMENT, kind), Prefer="wait=5")
-        assert (answer.status, answer.body["rejected"]) == (200, []), kind["title"]
+        answer = await service.send(docs_page.kind_example(DOCUMENT, kind), by=admin, Prefer="wait=5")
+        assert (answer.status, answer.body.get("rejected")) == (200, []), (kind["title"], answer)
 
 
 async def test_the_page(service: Service) -> None:
@@ -136,6 +137,8 @@ async def test_fuzzed_it_answers_as_described(service: Service, monkeypatch: pyt
     def fuzz() -> None:
         for result in schema.get_all_operations():
             operation = result.ok()  # type: ignore[union-attr]
+            if "text/event-stream" in operation.definition.raw["responses"]["200"]["content"]:
+                continue  # it has no end: tests/api/test_live.py
             if wrong and not (operation.body or operation.query or operation.headers):
                 continue
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.jobs.referring import code_of, items, make, rebuilt_differences, stat
 from worker import apply
 
 ORGS = ("a", "b", "c", "d", "e")
+PAIRS = (("a", "b"), ("b", "c"), ("c", "d"))
 CREDITS = {"amount": 10, "unit": "credits"}
 CATALOG = """
 [referrals]
@@ -73,7 +74,7 @@ class World:
 
 
 @pytest.fixture
-async def world(conn: asyncpg.Connection) -> AsyncIterator[World]:
+async def world(conn: asyncpg.Connection) -> World:
     """Of the test's own."""
     return World(conn)
 
@@ -151,7 +152,7 @@ async def test_qualified_before_it_came_by_a_code(world: World, in_one_batch: bo
 @pytest.mark.parametrize("in_one_batch", [False, True])
 async def test_nobody_is_referred_by_whom_it_referred(world: World, in_one_batch: bool) -> None:
     await issue(world, *ORGS)
-    chain = [make(f"{n}", new, "signed_up", {"code": code_of(old)}) for n, (old, new) in enumerate(["ab", "bc", "cd"])]
+    chain = [make(f"{n}", new, "signed_up", {"code": code_of(old)}) for n, (old, new) in enumerate(PAIRS)]
     back = make("back", "a", "signed_up", {"code": code_of("d")}, reply="back")
     for batch in [[*chain, back]] if in_one_batch else [[one] for one in (*chain, back)]:
         await world.apply(*batch)

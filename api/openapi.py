@@ -96,7 +96,7 @@ _PARAMETERS: Final[Json] = {
 }
 
 
-_SUBJECTS: Final = (
+_SUBJECTS: Final[tuple[tuple[Draft, Json], ...]] = (
     (Draft(session_id="s-1"), {"sessionId": "s-1"}),
     (Draft(user_id="ada"), {"userId": "ada"}),
     (Draft(org_id="acme"), {"orgId": "acme"}),

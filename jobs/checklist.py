@@ -70,6 +70,7 @@ class Checklist(msgspec.Struct):
         """Before this arrival there is no action of the user; None: there is none at all."""
         arrivals = [row.received_at for row in self.actions.values()]
         arrivals += [row.received_at for row in self.steps.values()]
+        arrivals += [row.received_at for row in self.organizations.values()]
         return min(arrivals, default=None)
 
 

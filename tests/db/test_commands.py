@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
-from db import connect, migrate, service_keys
+from db import connect, migrate, service_keys, stored_catalog
+from db import keys as redis_keys
 from db.__main__ import app
 from db.settings import load
 
@@ -25,6 +26,7 @@ COMMANDS = [
     "backup",
     "restore",
     "schema",
+    "seed",
     "keys",
     "keys create",
     "keys list",
@@ -210,3 +212,66 @@ def test_the_schema_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert result.exit_code == 1
     assert "-CREATE TABLE public.shards (" in result.stdout
     assert "run `python -m db schema`" in result.stderr
+
+
+def catalog_of(url: str) -> str | None:
+    """What is stored."""
+
+    async def question(conn: asyncpg.Connection) -> str | None:
+        row = await stored_catalog.read(conn)
+        return None if row is None else row[1]
+
+    return ask(url, question)
+
+
+def test_a_catalog_is_seeded(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    shipped = stored_catalog.shipped()
+    assert good("seed", database_url, redis_url) == "stored; it means what was stored before\n"
+    assert good("seed", database_url, redis_url) == "nothing to do: it is stored already\n"
+    file = tmp_path / "catalog.toml"
+    file.write_text(shipped.replace('"CLIP"', '"TAPE"').replace('"VIEW_CLIPS", ', ""))
+    lines = good(f"seed {file}", database_url, redis_url).splitlines()
+    assert lines[0].startswith('onboarding.steps: ["WELCOME","UPLOAD_VIDEO","VIEW_CLIPS",')
+    assert lines[1] == "referrals.prefix: CLIP -> TAPE"
+    assert catalog_of(database_url) == file.read_text()
+    told = asyncio.run(_told(redis_url))
+    assert told is not None
+    assert json.loads(told)[1] == file.read_text()
+
+
+async def _told(redis_url: str) -> bytes | None:
+    async with connect.redis(redis_url) as client:
+        held: bytes | None = await client.get(redis_keys.CATALOG)
+        return held
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"\n\n[courses]\nunknown = 'maybe'\n", "line 4: courses.unknown: Invalid enum value 'maybe'"),
+        (b"\nx = \n", "line 2: Invalid value"),
+        (b"\n\n# \xff\n", "line 3: not UTF-8"),
+    ],
+)
+def test_a_wrong_catalog_changes_nothing(
+    database_url: str, redis_url: str, tmp_path: Path, text: bytes, says: str
+) -> None:
+    good("seed", database_url, redis_url)
+    file = tmp_path / "catalog.toml"
+    file.write_bytes(text)
+    line = failed(f"seed {file}", database_url, redis_url)
+    assert line == f"{file}, {says}; nothing was changed"
+    assert catalog_of(database_url) == stored_catalog.shipped()
+
+
+def test_a_catalog_that_is_not_there(database_url: str, tmp_path: Path) -> None:
+    assert failed(f"seed {tmp_path}/none.toml", database_url).endswith(
+        "none.toml cannot be read: No such file or directory"
+    )
+
+
+def test_seeding_without_redis_says_what_that_means(database_url: str) -> None:
+    result = run("seed", database_url, "redis://127.0.0.1:1")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Stored, but Redis cannot be told (")
+    assert catalog_of(database_url) == stored_catalog.shipped()

@@ -50,6 +50,26 @@ async def test_down_to_a_version(empty_database_url: str) -> None:
     await conn.close()
 
 
+async def test_onboarding_comes_and_goes_without_a_word_of_tracking_lost(empty_database_url: str) -> None:
+    conn = await connect.postgres(empty_database_url)
+    await migrate.up(conn)
+    await days.make(conn)
+    await conn.execute(
+        "INSERT INTO tracked_events (subject, id, session_id, kind, at, received_at)"
+        " VALUES ('session:s', 'a', 's', 'page.viewed', now(), now())"
+    )
+    fill = "INSERT INTO onboarding_actions VALUES ('ada', 'created_clip', now(), now(), 1, now())"
+    await conn.execute(fill)
+    assert await migrate.down(conn, "0004") == [name for name in ALL[::-1] if name > "0005"]
+    assert await conn.fetchval("SELECT to_regclass('user_onboarding')") is None
+    assert await conn.fetchval("SELECT count(*) FROM tracked_events") == 1
+    assert await migrate.up(conn) == [name for name in ALL if name > "0005"]
+    assert await conn.fetchval("SELECT count(*) FROM tracked_events") == 1
+    await conn.execute(fill)
+    assert await conn.fetchval("SELECT has_created_clip FROM user_onboarding WHERE user_id = 'ada'") is True
+    await conn.close()
+
+
 async def test_runners_at_the_same_time(empty_database_url: str) -> None:
     conns = [await connect.postgres(empty_database_url) for _ in range(4)]
     applied = await asyncio.gather(*(migrate.up(conn) for conn in conns))

@@ -50,19 +50,23 @@ async def fill(pipe: Service, sessions: int = 40) -> None:
     await settled(pipe)
 
 
-async def run(pipe: Service, *, check: bool) -> tuple[rebuild.Result, dict[str, set[str]]]:
-    """One run; the differing fields by session."""
+async def run(
+    pipe: Service, *, check: bool, table: str = "user_sessions"
+) -> tuple[rebuild.Result, dict[str, set[str]]]:
+    """One run over all tables; what it says of one: the differing fields by key."""
     found: dict[str, set[str]] = {}
 
-    def take(_: str, key: str, differences: Sequence[Difference]) -> None:
-        found[key] = {name for name, _, _ in differences}
+    def take(of: str, key: str, differences: Sequence[Difference]) -> None:
+        if of == table:
+            found[key] = {name for name, _, _ in differences}
 
     conn, other = [await connect.postgres(pipe.settings.database_url) for _ in range(2)]
     try:
-        (result,) = await rebuild.Rebuild(conn, other, pipe.redis, check, take).run()
+        results = await rebuild.Rebuild(conn, other, pipe.redis, check, take).run()
     finally:
         await conn.close()
         await other.close()
+    (result,) = [one for one in results if one.table == table]
     assert result.differing == len(found)
     return result, found
 
@@ -154,6 +158,41 @@ async def test_the_workers_go_on(pipe: Service) -> None:
     assert (await run(pipe, check=True))[1] == {}
     facts = await pipe.sql.fetchval("SELECT count(*) FROM interaction_events")
     assert facts == await pipe.sql.fetchval("SELECT sum(interactions) FROM user_sessions")
+
+
+async def test_checklists(pipe: Service) -> None:
+    kinds = ("action_completed", {"action": "created_clip", "projectId": "p"}), ("step_skipped", {"step": "WELCOME"})
+    sent = [
+        {"kind": f"onboarding.{kind}", "userId": f"u{n % 5}", "orgId": f"o{n % 2}", "data": data}
+        for n in range(12)
+        for kind, data in kinds
+    ]
+    await pipe.settle(await pipe.send({"actions": sent}))
+    result, found = await run(pipe, check=True, table="onboarding")
+    assert (result.seen, found) == (5, {})
+    assert (await pipe.get("/v1/onboarding/progress?userId=u3")).body["hasCreatedClip"] is True
+    for broken in (
+        "UPDATE onboarding_actions SET count = 9 WHERE user_id = 'u0'",
+        "UPDATE onboarding_progress SET completed_at = now() WHERE user_id = 'u1'",
+        "UPDATE onboarding_organizations SET qualified_at = now() WHERE user_id = 'u2' AND org_id = 'o0'",
+        "DELETE FROM onboarding_actions WHERE user_id = 'u3'",
+        "DELETE FROM onboarding_progress WHERE user_id = 'u3'",
+        "INSERT INTO onboarding_actions VALUES ('u4', 'flew', now(), now(), 1, now())",
+        "INSERT INTO onboarding_actions VALUES ('ghost', 'flew', now(), now(), 1, now())",
+    ):
+        await pipe.sql.execute(broken)
+    _, found = await run(pipe, check=True, table="onboarding")
+    assert {key: min(fields) for key, fields in found.items()} == {
+        "u0": "created_clip.count",
+        "u1": "WELCOME.completed_at",
+        "u2": "o0.qualified_at",
+        "u3": "(row)",
+        "u4": "flew.count",
+        "ghost": "(row)",
+    }
+    await run(pipe, check=False, table="onboarding")
+    assert (await run(pipe, check=True, table="onboarding"))[1] == {}
+    assert await pipe.sql.fetchval("SELECT count(*) FROM onboarding_actions WHERE action = 'flew'") == 0
 
 
 async def test_a_partition_that_stays_locked(pipe: Service, monkeypatch: pytest.MonkeyPatch) -> None:

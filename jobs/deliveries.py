@@ -14,15 +14,13 @@ from db import log, metrics, sql
 from jobs import delivery
 from jobs.carriers import Carriers
 from jobs.delivery import DELAYS, HOUR, Attempt, Delivery, Status
-from jobs.gates import Gates
+from jobs.gates import REST_AFTER, Gates
 
 QUERIES: Final = sql.read("deliveries")
 DESTINATIONS: Final = sql.read("destinations")
 
 LEASE_SECONDS: Final = 10.0
 """What a lease has beyond the time-out of a try: a wait at the gate, and writing down how it went."""
-REST_AFTER: Final = 5
-"""Failures of a destination in a row after which it rests; then one delivery tries whether it is well again."""
 REST_SECONDS: Final = (5.0, 300.0)
 MOST_SLOWING: Final = HOUR
 """How long a destination may have everything wait by Retry-After."""
@@ -52,21 +50,21 @@ class Courier:
         if row is None:
             return []
         claimed = Delivery(*row)
-        gate = self.gates[claimed.destination]
-        if not await gate.enter():
+        gate, probing = self.gates[claimed.destination], claimed.failures >= REST_AFTER
+        if not await gate.enter(probing=probing):
             await self._put_back(claimed, gate.later())
             return []
-        well, started = False, time.monotonic()
+        well, started = None, time.monotonic()
         try:
-            probing = claimed.failures >= REST_AFTER
             if probing and not await self._may_probe(claimed):
                 await self._put_back(claimed, 1.0)
                 return []
             attempt = await self._try(claimed)
             well = not attempt.ailing
+            return await self._finish(claimed, attempt, probing)
         finally:
+            # Behind the writing: whoever gets this place has been told of a failure.
             gate.leave(well=well, seconds=time.monotonic() - started)
-        return await self._finish(claimed, attempt, probing)
 
     async def _try(self, claimed: Delivery) -> Attempt:
         at, started = datetime.now(UTC), time.monotonic()
@@ -80,7 +78,7 @@ class Courier:
             raise
 
     async def _may_probe(self, claimed: Delivery) -> bool:
-        found = await self.pool.fetchrow(DESTINATIONS["probe_destination"], claimed.destination, self.lease)
+        found = await self.pool.fetchrow(DESTINATIONS["probe_destination"], claimed.destination, self.lease, REST_AFTER)
         return found is not None
 
     async def _put_back(self, claimed: Delivery, seconds: float) -> None:
@@ -143,4 +141,4 @@ async def _judge(conn: asyncpg.Connection, claimed: Delivery, attempt: Attempt, 
             DESTINATIONS["destination_failed"], claimed.destination, REST_AFTER, *REST_SECONDS, probing, slowing
         )
     else:
-        await conn.execute(DESTINATIONS["destination_answered"], claimed.destination)
+        await conn.execute(DESTINATIONS["destination_answered"], claimed.destination, probing)

@@ -11,6 +11,8 @@ from uuid import UUID
 FIRST: Final = 4
 MOST: Final = 32
 """Of the 200 jobs of a process: one that hangs holds 4, and 32 wait for it for 3 s; 64 when it was well until then."""
+REST_AFTER: Final = 5
+"""Failures of a destination in a row after which it rests; then one delivery tries whether it is well again."""
 WAIT_SECONDS: Final = 3.0
 MOST_LATER: Final = 60.0
 
@@ -21,40 +23,54 @@ class Gate:
     def __init__(self) -> None:
         self.limit = FIRST
         self.running = 0
-        self.well = True
+        self.failed = 0
+        """In a row."""
         self.seconds = 0.1
         """How long a delivery takes, about."""
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._free_at = 0.0
+        self._waiting: deque[asyncio.Future[bool]] = deque()
+        self._free_at = self._rest_until = 0.0
 
-    async def enter(self) -> bool:
-        """Wait a little for a place; False when there is none. Who enters calls `leave`."""
+    async def enter(self, *, probing: bool = False) -> bool:
+        """Wait a little for a place; False when there is none, or the destination began to rest. Who enters leaves."""
+        if not probing and time.monotonic() < self._rest_until:
+            return False
         if self.running < self.limit:
             self.running += 1
             return True
-        if len(self._waiting) >= (MOST if self.well else self.limit):
+        if len(self._waiting) >= (self.limit if self.failed else MOST):
             return False
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await place
+                return await place
         except BaseException as error:
-            if place.done() and not place.cancelled():
+            if place.done() and not place.cancelled() and place.result():
                 self._pass_on()  # it was given a place at the very moment
             elif place in self._waiting:
                 self._waiting.remove(place)
             if isinstance(error, TimeoutError):
                 return False
             raise
-        return True
 
-    def leave(self, *, well: bool, seconds: float) -> None:
-        """One has ended."""
-        self.well = well
-        self.limit = min(MOST, self.limit + 1) if well else max(1, self.limit // 2)
-        self.seconds += 0.1 * (seconds - self.seconds)
+    def leave(self, *, well: bool | None, seconds: float) -> None:
+        """One has ended; None: it did not try. At the fifth failure who waits is turned away: there is to be a rest."""
+        if well is not None:
+            self.failed = 0 if well else self.failed + 1
+            self.limit = min(MOST, self.limit + 1) if well else max(1, self.limit // 2)
+            self.seconds += 0.1 * (seconds - self.seconds)
+            self._rest_until = 0.0
+        if self.failed >= REST_AFTER:
+            self._turn_away()
         self._pass_on()
+
+    def _turn_away(self) -> None:
+        """What was claimed before the rest began in Postgres is not to go."""
+        self._rest_until = time.monotonic() + WAIT_SECONDS
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(False)
 
     def later(self) -> float:
         """Seconds after which one that found no place may find one: each gets a time of its own."""
@@ -68,7 +84,7 @@ class Gate:
             place = self._waiting.popleft()
             if not place.done():
                 self.running += 1
-                place.set_result(None)
+                place.set_result(True)
 
 
 class Gates:

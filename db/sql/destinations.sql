@@ -52,7 +52,7 @@ WHERE destination = $1 AND status = 'pending' RETURNING id;
 -- name: probe_destination
 -- the one try of a destination that has rested; whoever gets the row makes it
 UPDATE destinations SET paused_until = now() + make_interval(secs => $2)
-WHERE id = $1 AND disabled_at IS NULL AND coalesce(paused_until <= now(), true) RETURNING id;
+WHERE id = $1 AND disabled_at IS NULL AND failures >= $3 AND coalesce(paused_until <= now(), true) RETURNING id;
 
 -- name: destination_failed
 -- $2: failures in a row from which it rests, $3 to $4 seconds, twice as long each time; $5: this was the try of one that
@@ -70,4 +70,5 @@ UPDATE destinations SET
 WHERE id = $1;
 
 -- name: destination_answered
-UPDATE destinations SET failures = 0, paused_until = NULL WHERE id = $1 AND failures > 0;
+-- $2: this was the try of one that had rested
+UPDATE destinations SET failures = 0, paused_until = NULL WHERE id = $1 AND (failures > 0 OR $2);

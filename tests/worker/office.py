@@ -51,10 +51,10 @@ class Office:
         return await sweeps.sweep_deliveries(self.ctx)
 
     async def hurry(self) -> str:
-        """As if the time of every next try had come."""
+        """As if the time of every next try had come; what is under way is left alone."""
         await self.pool.execute(
             "UPDATE deliveries SET due_at = now() - interval '1 s', enqueue_at = now() - interval '1 s' "
-            "WHERE status = 'pending'"
+            "WHERE status = 'pending' AND (due_at <= now() OR enqueue_at = due_at)"
         )
         await self.pool.execute("UPDATE destinations SET paused_until = now() - interval '1 s' WHERE failures > 0")
         return await self.sweep()

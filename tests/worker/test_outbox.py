@@ -14,11 +14,12 @@ from standardwebhooks import Webhook
 
 from db import keys
 from db.settings import Settings
-from jobs import deliveries, destinations
-from tests.worker import office as offices
+from jobs import deliveries, delivery, destinations, gates
 from tests.worker import receiver
 from tests.worker.office import Office, office, soon
 from tests.worker.receiver import effect, hang, register
+from tests.worker.rig import until
+from worker import arq_redis, sweeps
 from worker import outbox as outboxes
 
 # arq closes its pool by a name that redis-py has given up.
@@ -94,7 +95,7 @@ async def test_behind_the_last_try_it_is_dead(made: Office) -> None:
     async with receiver.receiver(answering(400)) as there:
         await register(made.pool, there.url)
         await made.put([effect()])
-        for number in range(1, len(deliveries.DELAYS) + 1):
+        for number in range(1, len(delivery.DELAYS) + 1):
             await made.tried(number)
             assert await made.statuses() == {"pending": 1}
             await made.hurry()
@@ -328,7 +329,7 @@ async def test_after_failures_in_a_row_it_rests_and_one_try_decides(made: Office
         await soon(lambda: there.now == 0)
         await soon(lambda: not made.outbox._ids)
         tried = len(there.got)
-        assert tried <= 5 + offices_first()
+        assert tried <= 5 + gates.FIRST - 1, "those that were under way when the fifth failed"
         for _ in range(3):
             await made.pool.execute("UPDATE deliveries SET enqueue_at = now() WHERE status = 'pending'")
             await made.sweep()
@@ -351,16 +352,11 @@ async def test_after_failures_in_a_row_it_rests_and_one_try_decides(made: Office
     assert tuple(held) == (0, None)
 
 
-def offices_first() -> int:
-    """What was under way when the fifth one failed."""
-    return outboxes.JOBS and 4
-
-
 async def test_what_waited_for_longer_than_all_tries_is_given_up(closed: Office) -> None:
     await register(closed.pool, "http://127.0.0.1:1/")
     await closed.put([effect(1), effect(2)])
     await closed.pool.execute("UPDATE deliveries SET opened_at = now() - interval '5 days' WHERE effect_id = 'e-1'")
-    assert await offices.sweeps.settle_deliveries(closed.ctx) == "0 discarded, 1 given up"
+    assert await sweeps.settle_deliveries(closed.ctx) == "0 discarded, 1 given up"
     assert await closed.statuses() == {"pending": 1, "dead": 1}
 
 
@@ -373,7 +369,7 @@ async def test_what_has_no_destination_any_more_is_discarded(closed: Office) -> 
     await closed.pool.execute(
         "UPDATE destinations SET disabled_at = now(), disabled_reason = 'why' WHERE id = $1", second
     )
-    assert await offices.sweeps.settle_deliveries(closed.ctx) == "2 discarded, 0 given up"
+    assert await sweeps.settle_deliveries(closed.ctx) == "2 discarded, 0 given up"
     reasons = {row["destination"]: row["reason"] for row in await receiver.rows(closed.pool)}
     assert (reasons[first], reasons[second]) == ("the destination was removed", "why")
 
@@ -496,7 +492,7 @@ async def soon_swept(one: Office) -> None:
     async def handed() -> bool:
         return await one.sweep() != "0 handed over"
 
-    await offices.until(handed, "handed over")
+    await until(handed, "handed over")
 
 
 async def test_stopping_lets_what_is_under_way_end(made: Office) -> None:
@@ -515,7 +511,7 @@ async def test_stopping_lets_what_is_under_way_end(made: Office) -> None:
 async def test_what_does_not_end_in_time_is_put_back_with_its_attempt(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outboxes.arq_redis, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(arq_redis, "STOP_SECONDS", 0.2)
     async with office(settings, webhook_timeout=30.0) as made, receiver.receiver(hang) as there:
         await register(made.pool, there.url)
         await made.put([effect()])
@@ -556,8 +552,7 @@ async def test_a_redis_that_is_away_costs_nothing_but_time(settings: Settings) -
 
 
 async def test_old_effects_go_and_what_is_dead_or_waits_stays(closed: Office) -> None:
-    one, _ = await register(closed.pool, "http://127.0.0.1:1/", ["a.*"])
-    assert one
+    await register(closed.pool, "http://127.0.0.1:1/", ["a.*"])
     await closed.put([effect(n, "a.b") for n in range(6)] + [effect(7, "nobody.wants")])
     for number, status in enumerate(("pending", "dead", "delivered", "discarded", "delivered")):
         await closed.pool.execute("UPDATE deliveries SET status = $1 WHERE effect_id = $2", status, f"e-{number}")
@@ -565,7 +560,7 @@ async def test_old_effects_go_and_what_is_dead_or_waits_stays(closed: Office) ->
         "INSERT INTO delivery_attempts (delivery, number, at, milliseconds) SELECT id, 1, now(), 1 FROM deliveries"
     )
     await closed.pool.execute("UPDATE effects SET created_at = now() - interval '31 days' WHERE id <> 'e-4'")
-    assert await offices.sweeps.drop_effects(closed.ctx) == "3 dropped"
+    assert await sweeps.drop_effects(closed.ctx) == "3 dropped"
     left = {row["id"] for row in await closed.pool.fetch("SELECT id FROM effects")}
     assert left == {"e-0", "e-1", "e-4", "e-5"}
     assert len(await receiver.rows(closed.pool)) == len(await receiver.attempts(closed.pool)) == 4

@@ -49,7 +49,7 @@ def _lesson(states: States, action: Action, payload: Lesson) -> Outcome:
     if home is None:
         known_course = payload.course_id is None or _is_taught(states, payload.course_id)
         _unknown(states, action, *(("lesson", payload.lesson_id) if known_course else ("course", payload.course_id)))
-    elif payload.course_id not in (None, home):
+    elif payload.course_id not in (None, home) and not states.recorded:
         raise Refused("lesson_of_another_course", f"lesson {payload.lesson_id!r} belongs to course {home!r}")
     elif not _is_taught(states, home):
         _unknown(states, action, "course", home)

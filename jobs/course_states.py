@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
 
 import asyncpg
+import msgspec
 
 from db import sql
 from jobs import catalog
@@ -27,8 +28,11 @@ Key = tuple[str, str]
 class States:
     """The states of one batch. All courses and certificates of its users are here, and lessons of touched courses."""
 
-    def __init__(self, unknown: Literal["accept", "reject"] = "accept", looks_up: bool = False) -> None:
-        self.unknown, self.looks_up = unknown, looks_up
+    def __init__(
+        self, unknown: Literal["accept", "reject"] = "accept", looks_up: bool = False, *, recorded: bool = False
+    ) -> None:
+        """`recorded`: what is folded are facts, which were judged when they came."""
+        self.unknown, self.looks_up, self.recorded = unknown, looks_up, recorded
         self.lessons: dict[str, str] = {}
         """lesson -> its course, as the catalog says"""
         self.courses: dict[str, Course] = {}
@@ -163,3 +167,10 @@ async def _rows(conn: asyncpg.Connection, states: States, places: set[Key]) -> N
 def _columns(keys: Iterable[Key]) -> tuple[list[str], list[str]]:
     ordered = list(keys)
     return [key[0] for key in ordered], [key[1] for key in ordered]
+
+
+async def save(conn: asyncpg.Connection, query: str, changed: Mapping[Any, msgspec.Struct]) -> None:
+    """One upsert in the order of the keys, so that two writers can never wait for each other."""
+    if changed:
+        rows = [msgspec.structs.astuple(changed[key]) for key in sorted(changed)]
+        await conn.execute(QUERIES[query], *map(list, zip(*rows, strict=True)))

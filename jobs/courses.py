@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import msgspec
@@ -95,9 +95,9 @@ class Courses:
     async def save(self, conn: asyncpg.Connection, states: States) -> None:
         """One statement per table, ordered by key."""
         standings = {key: standing.enrolment for key, standing in states.changed_standings.items()}
-        await save(conn, "save_progress", states.changed_rows)
-        await save(conn, "save_enrolments", standings)
-        await save(conn, "save_certificates", states.changed_certificates)
+        await course_states.save(conn, "save_progress", states.changed_rows)
+        await course_states.save(conn, "save_enrolments", standings)
+        await course_states.save(conn, "save_certificates", states.changed_certificates)
         if deferred := states.emitted.deferred:
             rows = [(one.subject, one.id, msgspec.msgpack.encode(one)) for one in deferred]
             await conn.execute(QUERIES["save_lookups"], *map(list, zip(*sorted(rows), strict=True)))
@@ -115,7 +115,9 @@ class Courses:
 
     def state_tables(self) -> Sequence[StateTable]:
         """Lessons, courses, certificates: in this order, since each is reckoned from the one before."""
-        return ()
+        from jobs import course_facts  # it folds as this module does
+
+        return (course_facts.LessonRows(), course_facts.CourseRows(), course_facts.CertificateRows())
 
 
 def _fact(action: Action, outcome: bytes) -> Row:
@@ -131,10 +133,3 @@ def _live(states: States) -> Iterable[Live]:
             yield Live(f"user:{user_id}", "progress", models.live_body(standing.enrolment))
     for (user_id, course_id), held in states.changed_certificates.items():
         yield Live(f"user:{user_id}", "certificate", models.certificate_body(held, states.titles.get(course_id)))
-
-
-async def save(conn: asyncpg.Connection, query: str, changed: Mapping[Any, msgspec.Struct]) -> None:
-    """One upsert in the order of the keys, so that two writers can never wait for each other."""
-    if changed:
-        rows = [msgspec.structs.astuple(changed[key]) for key in sorted(changed)]
-        await conn.execute(QUERIES[query], *map(list, zip(*rows, strict=True)))

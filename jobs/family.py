@@ -117,8 +117,8 @@ class StateTable(Protocol):
     async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
         """Remove rows that no fact speaks of."""
 
-    def model(self, key: str) -> str:
-        """The name of a row's read model in the cache."""
+    def models(self, key: str) -> Iterable[str]:
+        """The names of the read models that a row of the last chunk is shown in."""
 
 
 class Family(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -77,9 +77,9 @@ class Checklists:
         for table in TABLES:
             await conn.execute(QUERIES[f"delete_{table}"], keys)
 
-    def model(self, key: str) -> str:
+    def models(self, key: str) -> Iterable[str]:
         """As `Onboarding.models` names it."""
-        return onboarding.model_name(key)
+        return (onboarding.model_name(key),)
 
 
 def _is_whole(checklist: Checklist, oldest: datetime | None) -> bool:

@@ -114,7 +114,7 @@ class Rebuild:
         for key, differences in differing.items():
             self.found(table.name, key, differences)
         if differing and not self.check:
-            await self._drop([keys.model(partition, table.model(key)) for key in differing])
+            await self._drop([keys.model(partition, name) for key in differing for name in table.models(key)])
 
     @asynccontextmanager
     async def _transaction(self, partition: int) -> AsyncIterator[None]:

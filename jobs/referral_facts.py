@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -105,9 +105,9 @@ class Organisations:
         await conn.execute(QUERIES["delete_referrals"], keys)
         await conn.execute(QUERIES["delete_referral_rewards"], keys)
 
-    def model(self, key: str) -> str:
+    def models(self, key: str) -> Iterable[str]:
         """As `Referrals.models` names it."""
-        return referral.model(key)
+        return (referral.model(key),)
 
 
 TABLES: Final[Sequence[StateTable]] = (Organisations(),)

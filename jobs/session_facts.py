@@ -5,7 +5,7 @@ A fact keeps the session that it was given, so that a rebuild never assigns a vi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -114,9 +114,9 @@ class Sessions:
         """Sessions without any fact."""
         await conn.execute(QUERIES["delete_sessions"], keys)
 
-    def model(self, key: str) -> str:
+    def models(self, key: str) -> Iterable[str]:
         """As `Tracking.models` names it."""
-        return f"session:{key}"
+        return (f"session:{key}",)
 
 
 def _fold(found: dict[str, Session], row: asyncpg.Record, kind: str, payload: Any) -> None:

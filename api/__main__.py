@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import resource
 import signal
 
 import uvloop
@@ -38,6 +39,7 @@ async def serve(settings: Settings) -> None:
     stopped = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    _raise_limit()
     # What is loaded lives on, and requests leave few cycles: the default collects after every 700 objects.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -52,6 +54,15 @@ async def serve(settings: Settings) -> None:
     log.get("api").info("listening", url=f"http://{settings.host}:{settings.port}")
     await stopped.wait()
     await runner.cleanup()
+
+
+def _raise_limit() -> None:
+    """Each connection needs a file: take what the system allows, of which processes are given a part at first."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (ValueError, OSError):
+        return  # not allowed here; the part will do
 
 
 if __name__ == "__main__":

@@ -13,15 +13,18 @@ from redis.exceptions import RedisError
 
 from api import (
     certificates,
+    courses,
     effects,
     errors,
     flags,
     graph,
     health,
     ingest,
+    live,
     onboarding,
     onboarding_overview,
     openapi,
+    progress,
     protocol,
     referrals,
     referrals_overview,
@@ -30,7 +33,8 @@ from api import (
 )
 from api.auth import Auth
 from api.clock import Clock
-from api.cors import Cors
+from api.cors import CORS, Cors
+from api.event_stream import EventStream
 from api.governing import Governing
 from api.rates import Rates
 from api.state import STATE, State
@@ -61,6 +65,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/livez", health.live),
         web.get("/readyz", health.ready),
         web.get("/metrics", health.exposition),
+        *live.ROUTES,
         *onboarding.ROUTES,
         *onboarding_overview.ROUTES,
         *referrals.ROUTES,
@@ -70,6 +75,8 @@ def routes() -> list[web.RouteDef]:
         *webhooks.ROUTES,
         *effects.ROUTES,
         *certificates.ROUTES,
+        *progress.ROUTES,
+        *courses.ROUTES,
     ]
 
 
@@ -81,11 +88,13 @@ def make(settings: Settings) -> web.Application:
         # Bodies are inflated by api/inflate.py: aiohttp takes a gzip that breaks off for a whole one.
         handler_args={"auto_decompress": False, "lingering_time": protocol.LINGER_SECONDS},
     )
-    cors = Cors(settings.cors_origins)
+    cors = app[CORS] = Cors(settings.cors_origins)
     app.add_routes([web.route(one.method, one.path, around(one.handler, cors)) for one in routes()])
     app.router.add_route("*", "/{path:.*}", around(_elsewhere(cors), cors, "none"))
     app.cleanup_ctx.append(lambda _: _lifetime(app, settings))
     app.cleanup_ctx.append(lambda _: certificates.lifetime(app, settings))
+    app.cleanup_ctx.append(live.lifetime)
+    app.on_shutdown.append(live.end)
     return app
 
 
@@ -111,7 +120,7 @@ def around(handler: Handler, cors: Cors, name: str | None = None) -> Handler:
         if timing is None:
             resource = request.match_info.route.resource
             timing = observed[key] = metrics.http(name or (resource.canonical if resource else ""), *key)
-        timing.observe(seconds() - started)
+        timing.observe((response.opened if isinstance(response, EventStream) else seconds()) - started)
         return response
 
     return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import math
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -63,6 +64,13 @@ class Auth:
         if known is not None and known.until > now and scope in known.sender.scopes:
             return known.sender
         return None
+
+    async def standing(self, header: str) -> tuple[Sender, float]:
+        """Who is behind an Authorization header, and until when: unix seconds, endless for a service key."""
+        sender = await self._of_header(header)
+        if sender.user_id is None:
+            return sender, math.inf
+        return sender, (await self.tokens.verify(_credential(header)))[1]
 
     async def close(self) -> None:
         """End what is still being asked."""

@@ -46,3 +46,7 @@ class Cors:
         if origin is not None:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
+
+
+CORS: Final = web.AppKey("cors", Cors)
+"""For answers that begin before their handler ends."""

@@ -72,6 +72,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "forbidden_address": (422, "the webhook's host is inside the house, where webhooks may not go"),
     "too_many_webhooks": (422, "there are 100 webhooks already"),
     "rate_limited": (429, "more requests than the limit allows: wait for Retry-After"),
+    "too_many_streams": (429, "as many streams of this user are open as may be: close one, or share one between tabs"),
     "internal": (500, "our mistake; the log has it"),
     "log_unavailable": (503, "Redis does not answer: send the same again, with the same ids"),
     "family_off": (503, "an operator has switched this family of actions off: send the same again later"),
@@ -80,6 +81,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "graphql_timeout": (503, "a GraphQL operation took more than 15 s: ask for less, or later"),
     "keys_unavailable": (503, "the key or token cannot be checked at the moment"),
     "busy": (503, "too many certificates are being drawn at the moment"),
+    "streams_full": (503, "this process holds as many open streams as it may: try again later"),
     "not_ready": (503, "starting, stopping, or nobody applies what comes in"),
 }
 """code -> status, meaning. Codes are part of the contract: never renamed, never reused."""

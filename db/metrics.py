@@ -43,6 +43,8 @@ FRESHNESS: Final = Histogram(
 APPLY_FAILED: Final = Counter("milepost_apply_failures", "Batches rolled back, to be tried again", ["reason"])
 REREAD: Final = Counter("milepost_rereads", "Partitions read again from the start, because Redis lost data")
 CACHE: Final = Counter("milepost_cache_reads", "Reads of cached models", ["result"])
+LIVE: Final = Gauge("milepost_live_connections", "Open live streams", multiprocess_mode="livesum")
+LIVE_ENDED: Final = Counter("milepost_live_ended", "Live streams that ended, by reason", ["reason"])
 EFFECTS: Final = Counter("milepost_effects", "Effects written to the outbox", ["type"])
 ATTEMPTS: Final = Counter("milepost_delivery_attempts", "Tries to deliver an effect", ["sort", "result"])
 

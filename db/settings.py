@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     rate_limit_ingest: Rate = Field("", description="actions requests per key or user, like 6000/minute; empty: none")
     rate_limit_read: Rate = Field("100/minute", description="reads of progress per key or user")
     rate_limit_update: Rate = Field("50/minute", description="progress updates per key or user")
+    live_connections: int = Field(2000, ge=0, description="open streams of GET /v1/live in one API process")
     key_cache_seconds: float = Field(5.0, ge=0, description="how long a service key is believed before it is re-read")
 
     graphql_depth: int = Field(10, ge=3, le=100, description="levels of fields that a GraphQL document may have")
@@ -124,9 +125,7 @@ class Settings(BaseSettings):
     @property
     def introspects(self) -> bool:
         """Whether GraphQL tells its schema."""
-        return self.graphql_introspection == "on" or (
-            self.graphql_introspection == "auto" and self.env != "production"
-        )
+        return self.graphql_introspection == "on" or (self.graphql_introspection == "auto" and self.env != "production")
 
     @property
     def log_url(self) -> str:

@@ -1,0 +1,459 @@
+"""Listening: the state first, then what changes, whatever gets lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from api import app, audience, listener
+from api import live as route
+from db import connect, keys, live, partitions, service_keys, stream
+from db.settings import Settings
+from tests.api.listening import Stream, listening
+from tests.api.listening import audience as audience_of
+from tests.api.service import Service, _drain, running
+from tests.db.test_stream import ready, valkey
+from tests.worker.rig import until
+from worker import batch
+from worker.batch import Cursor
+
+SPENT = "milepost_http_seconds_sum"
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+@pytest.fixture
+def user() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def token(service: Service, user: str) -> str:
+    return service.token(user, aud="milepost")
+
+
+async def done(service: Service, user: str, action: str = "created_clip", **fields: Any) -> None:
+    """The user takes a step, and it is applied."""
+    body = {"action": action, "projectId": "p", "userId": user, **fields}
+    answer = await service.send(body, "/v1/onboarding/progress/update?wait=10")
+    assert (answer.status, answer.body["success"]) == (200, True), answer.body
+
+
+def partition(service: Service, user: str) -> int:
+    return stream.partition_of(f"user:{user}", service.settings.partitions)
+
+
+async def tell(service: Service, user: str, *numbers: int, size: int = 0) -> None:
+    """Snapshots as a worker publishes them."""
+    bodies = [b'{"n":%d,"fill":"%b"}' % (number, b"x" * size) for number in numbers]
+    snapshots = [(f"user:{user}", "progress", body) for body in bodies]
+    await live.publish(service.redis, partition(service, user), snapshots)
+
+
+async def heard(one: Stream, number: int) -> list[int]:
+    """So many told numbers."""
+    return [(await one.next("progress")).data["n"] for _ in range(number)]
+
+
+async def test_the_state_and_then_what_changes_to_all_who_listen(service: Service, user: str, token: str) -> None:
+    async with listening(service, by=token) as one, listening(service, query=f"?userId={user}") as two:
+        for each in (one, two):
+            (first,) = await each.state(1)
+            assert (first.name, first.data["hasCreatedClip"], first.data["status"]["percentage"]) == (
+                "onboarding",
+                False,
+                0,
+            )
+            assert each.response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+            assert each.response.headers["Cache-Control"] == "no-store"
+            assert each.response.headers["X-Accel-Buffering"] == "no"
+            assert 1000 <= each.retry <= 4000
+        await done(service, user)
+        for each in (one, two):
+            event = await each.next()
+            assert (event.name, event.data["hasCreatedClip"], event.id) == ("onboarding", True, each.last_id)
+
+
+async def test_what_stands_already_comes_first(service: Service, user: str, token: str) -> None:
+    course = {"title": "Go", "lessons": [{"id": f"{user}-1", "title": "One"}]}
+    assert (await service.ask("PUT", f"/v1/courses/{user}", course)).status in {200, 201, 202}
+    lesson = {"kind": "lesson.completed", "userId": user, "data": {"lessonId": f"{user}-1", "courseId": user}}
+    assert (await service.send(lesson, Prefer="wait=10")).status == 200
+    async with listening(service, by=token) as one:
+        events = await one.state(3)
+        assert [event.name for event in events] == ["onboarding", "progress", "certificate"]
+        assert (events[1].data["courseId"], events[1].data["progress_percentage"]) == (user, 100)
+        assert (events[2].data["courseTitle"], events[2].data["status"]) == ("Go", "valid")
+
+
+async def test_a_listener_comes_back_and_is_sent_what_it_missed(service: Service, user: str, token: str) -> None:
+    async with listening(service, by=token) as one:
+        await one.state(1)
+        await tell(service, user, 1, 2)
+        assert await heard(one, 2) == [1, 2]
+        last = one.last_id
+    await tell(service, user, 3, 4)
+    async with listening(service, by=token, Last_Event_ID=last) as one:
+        assert [(await one.next()).data["n"] for _ in range(2)] == [3, 4]
+        await tell(service, user, 5)
+        assert (await one.next()).data["n"] == 5
+    async with listening(service, by=token, query=f"?lastEventId={last}") as one:
+        assert [(await one.next()).data["n"] for _ in range(3)] == [3, 4, 5]
+
+
+async def test_one_who_was_away_for_long_begins_anew(service: Service, user: str, token: str) -> None:
+    name = keys.live(partition(service, user), f"user:{user}")
+    async with listening(service, by=token) as one:
+        await one.state(1)
+        await tell(service, user, 1)
+        assert await heard(one, 1) == [1]
+        newest = trimmed = one.last_id
+    await tell(service, user, *range(300))
+    assert await service.redis.xlen(name) < 200
+    for last in (trimmed, "0-0", "nonsense", "1-1_2-2", "9" * 400, "-", "_", "1763712000000-0"):
+        async with listening(service, by=token, Last_Event_ID=last) as one:
+            assert [event.name for event in await one.state(1)] == ["onboarding"]
+            newest = one.last_id
+    await service.redis.delete(name)
+    async with listening(service, by=token, Last_Event_ID=newest) as one:
+        assert [event.name for event in await one.state(1)] == ["onboarding"]
+        await tell(service, user, 7)
+        assert await heard(one, 1) == [7]
+
+
+async def test_two_subjects_in_one_stream(service: Service, user: str) -> None:
+    org = uuid.uuid4().hex
+    token = service.token(user, aud="milepost", org_id=org)
+    place = stream.partition_of(f"org:{org}", service.settings.partitions)
+
+    async def tell_org(number: int) -> None:
+        await live.publish(service.redis, place, [(f"org:{org}", "referral", b'{"n":%d}' % number)])
+
+    async with listening(service, by=token) as one:
+        await one.state(1)
+        ids: list[tuple[stream.Position, ...]] = []
+        for number in range(6):
+            await (tell_org(number) if number % 2 else tell(service, user, number))
+            event = await one.next()
+            assert event.data["n"] == number
+            ids.append(tuple(map(stream.Position.parse, event.id.split("_"))))
+        assert ids == sorted(set(ids))
+        assert all(a <= b for before, after in pairwise(ids) for a, b in zip(before, after, strict=True))
+        last = one.last_id
+    await tell(service, user, 6)
+    await tell_org(7)
+    async with listening(service, by=token, Last_Event_ID=last) as one:
+        assert [(await one.next()).data["n"] for _ in range(2)] == [6, 7]
+    await service.redis.delete(keys.live(place, f"org:{org}"))
+    async with listening(service, by=token, Last_Event_ID=last) as one:
+        assert (await one.next()).data["n"] == 6, "what is kept of the user"
+        await one.state(0)
+        await tell_org(8)
+        assert (await one.next()).data["n"] == 8
+
+
+async def test_who_may_listen_to_whom(service: Service, user: str, token: str) -> None:
+    async def refused(path: str, by: str | None = "") -> tuple[int, str]:
+        answer = await service.get(path, by=by)
+        return answer.status, answer.error["code"]
+
+    assert await refused(f"/v1/live?userId={user}2", token) == (403, "forbidden_subject")
+    assert await refused("/v1/live?orgId=o", token) == (403, "forbidden_subject")
+    assert await refused("/v1/live") == (422, "missing_subject")
+    assert await refused("/v1/live?userId=%00") == (422, "invalid_id")
+    assert await refused("/v1/live", None) == (401, "unauthorized")
+    assert await refused("/v1/live?userId=u", await service.make_key("ingest")) == (403, "missing_scope")
+    for query in ("", f"&userId={user}"):
+        assert await refused(f"/v1/live?access_token={service.key}{query}", None) == (401, "invalid_key")
+    assert await refused(f"/v1/live?access_token={token}x", None) == (401, "invalid_token")
+    assert await refused(f"/v1/sessions/s?access_token={token}", None) == (401, "unauthorized"), "only here"
+    async with service.client.get(f"/v1/live?access_token={token}") as response:
+        assert (await Stream(response).state(1))[0].data["userId"] == user
+        response.close()
+
+
+async def test_a_token_that_expires_ends_its_stream(service: Service, user: str) -> None:
+    async with listening(service, by=service.token(user, aud="milepost", exp=time.time() + 2)) as one:
+        await one.state(1)
+        event = await one.next()
+        assert (event.name, event.data["code"]) == ("closed", "token_expired")
+        await one.ended()
+
+
+async def test_a_key_that_is_revoked_ends_its_stream(
+    service: Service, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "HEARTBEAT_SECONDS", 0.1)
+    key = await service.make_key("read")
+    async with listening(service, by=key, query=f"?userId={user}") as one:
+        await one.state(1)
+        await service.sql.execute(
+            "UPDATE service_keys SET revoked_at = now() WHERE hash = $1", service_keys.digest(key)
+        )
+        await service.redis.hset(keys.SERVICE_KEYS, f"revoked:{service_keys.digest(key)}", "1")  # type: ignore[misc]
+        await service.redis.hdel(keys.SERVICE_KEYS, service_keys.digest(key))  # type: ignore[misc]
+        event = await one.next()
+        assert (event.name, event.data["code"]) == ("closed", "invalid_key")
+        await one.ended()
+        assert one.heartbeats > 0
+
+
+async def test_so_many_streams_and_no_more(service: Service, user: str, token: str) -> None:
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(listening(service, by=token)) for _ in range(audience.PER_SUBJECT)]
+        for one in streams:
+            await one.state(1)
+        answer = await service.get("/v1/live", by=token)
+        assert (answer.status, answer.error["code"]) == (429, "too_many_streams")
+        assert int(answer.headers["Retry-After"]) > 0
+        streams[0].response.close()
+
+        async def another() -> bool:
+            async with service.client.get("/v1/live", headers={"Authorization": f"Bearer {token}"}) as response:
+                response.close()
+                return response.status == 200
+
+        began = time.monotonic()
+        await until(another, "a place is free")
+        assert time.monotonic() - began < 1
+
+
+async def test_a_process_holds_so_many_and_no_more(settings: Settings) -> None:
+    one_only = settings.model_copy(update={"live_connections": 1})
+    async with running(one_only) as service, listening(service, query="?userId=u") as one:
+        await one.state(1)
+        answer = await service.get("/v1/live?userId=v")
+        assert (answer.status, answer.error["code"]) == (503, "streams_full")
+        assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_nothing_is_kept_for_nobody(service: Service, user: str, token: str) -> None:
+    place, name = partition(service, user), keys.live(partition(service, user), f"user:{user}")
+    await done(service, user)
+    assert not await service.redis.exists(name)
+    async with listening(service, by=token) as one:
+        await one.state(1)
+        await done(service, user, "added_subtitles")
+        assert (await one.next()).data["hasAddedSubtitles"] is True
+        assert 0 < await service.redis.ttl(name) <= live.KEPT_SECONDS
+        assert 0 < await service.redis.ttl(keys.listened(place)) <= live.KEPT_SECONDS
+    await done(service, user, "reframed_video")
+    async with listening(service, by=token, Last_Event_ID=one.last_id) as one:
+        assert (await one.next()).data["hasReframedVideo"] is True, "it was expected back"
+
+
+async def test_a_message_that_is_lost_is_made_up_for(service: Service, user: str, token: str) -> None:
+    name = keys.live(partition(service, user), f"user:{user}")
+    async with listening(service, by=token) as one:
+        await one.state(1)
+        await service.redis.xadd(name, {"event": "progress", "body": b'{"n":1}'})
+        assert await heard(one, 1) == [1]
+        await service.redis.flushdb()
+        assert [event.name for event in await one.state(1)] == ["onboarding"], "what Redis lost may have been news"
+        await partitions.agree(service.sql, service.redis, service.settings.partitions)
+        await done(service, user)
+        assert (await one.next()).data["hasCreatedClip"] is True
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["kept", "lost"])
+async def test_redis_goes_away_and_comes_back(settings: Settings, tmp_path: Path, keeps: bool) -> None:
+    words = ("--appendonly", "yes" if keeps else "no")
+    async with AsyncExitStack() as stack:
+        with valkey(tmp_path / "one", *words) as url:
+            client = await ready(url)
+            own = settings.model_copy(update={"redis_url": url})
+            service = await stack.enter_async_context(running(own, draining=True))
+            one = await stack.enter_async_context(listening(service, query="?userId=u"))
+            await one.state(1)
+            await done(service, "u")
+            assert (await one.next()).data["hasCreatedClip"] is True
+            last = one.last_id
+            await client.shutdown(nosave=True)
+            await client.aclose()
+        port = url.rsplit(":", 1)[1].removesuffix("/0")
+        with valkey(tmp_path / "one", *words, "--port", port):
+            client = await ready(url)
+            await client.aclose()
+            if not keeps:
+                assert [event.name for event in await one.state(1)] == ["onboarding"]
+
+            async def works() -> bool:
+                body = {"action": "added_subtitles", "projectId": "p", "userId": "u", "id": "again"}
+                return (await service.send(body, "/v1/onboarding/progress/update?wait=5")).status == 200
+
+            await until(works, "it takes and applies again")
+            while not (await one.next("onboarding")).data["hasAddedSubtitles"]:
+                pass
+            assert one.last_id > last
+            await stack.aclose()
+
+
+async def test_a_worker_that_dies_behind_its_commit(settings: Settings) -> None:
+    server = connect.Server()
+    async with running(settings) as service, connect.redis(settings.log_url, server=server) as client:
+        await client.ping()
+        async with listening(service, query="?userId=u") as one:
+            await one.state(1)
+            body = {"action": "created_clip", "projectId": "p", "userId": "u"}
+            assert (await service.send(body, "/v1/onboarding/progress/update?wait=0")).status == 202
+            cursor = Cursor(partition(service, "u"), 100)
+            async with service.sql.acquire() as conn:
+                committed = await batch.run(conn, client, server, cursor, 7)
+            assert committed is not None
+            assert [told.event for told in committed.live] == ["onboarding"]
+            task = await _drain(settings)
+            try:
+                assert (await one.state(1))[0].data["hasCreatedClip"] is True
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_who_reads_too_slowly_is_cut_off_and_comes_back(service: Service, user: str, token: str) -> None:
+    async with listening(service, by=token) as quick:
+        await quick.state(1)
+        url = service.client.make_url("/v1/live")
+        reader, writer = await asyncio.open_connection(url.host, url.port, limit=1024)
+        writer.write(f"GET /v1/live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        assert b"200" in await reader.readline()
+        slow = next(iter(audience_of(service)._listeners - {_of(service, quick)}))
+        ids = []
+        for number in range(60):  # the sockets of both sides hold some megabytes
+            await tell(service, user, number, size=200_000)
+            assert await heard(quick, 1) == [number]
+            ids.append(quick.last_id)
+            if slow.ended:
+                break
+        assert slow.ended == "slow"
+        writer.transport.abort()
+
+    async with listening(service, by=token, Last_Event_ID=ids[0]) as one:
+        assert await heard(one, len(ids) - 1) == list(range(1, len(ids)))
+
+
+def _of(service: Service, one: Stream) -> listener.Listener:
+    connection = one.response.connection
+    assert connection is not None
+    assert connection.transport is not None
+    port = connection.transport.get_extra_info("sockname")[1]
+    return next(
+        each
+        for each in audience_of(service)._listeners
+        if (each._request.transport or pytest.fail("it is gone")).get_extra_info("peername")[1] == port
+    )
+
+
+async def test_a_stop_ends_streams_at_once(settings: Settings) -> None:
+    """Those that wait, and one whose reader has stopped reading."""
+    async with running(settings) as service:
+        server = TestServer(app.make(settings))
+        async with TestClient(server) as client:
+            other = Service(settings, client, service.sql, service.redis, service.key)
+            async with AsyncExitStack() as stack:
+                streams = [await stack.enter_async_context(listening(other, query="?userId=u")) for _ in range(5)]
+                for one in streams:
+                    await one.state(1)
+                _, writer = await asyncio.open_connection(server.host, server.port, limit=1024)
+                head = f"GET /v1/live?userId=u HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key}\r\n\r\n"
+                writer.write(head.encode())
+                stuck = audience_of(other)
+
+                async def writes() -> bool:
+                    await tell(service, "u", 0, size=300_000)
+                    for one in streams:
+                        await heard(one, 1)
+                    return any(each.writing for each in stuck._listeners)
+
+                await until(writes, "one hangs")
+                began = time.monotonic()
+                await server.close()
+                assert time.monotonic() - began < 2
+                for one in streams:
+                    await one.ended()
+                writer.transport.abort()
+
+
+async def test_many(settings: Settings) -> None:
+    async with running(settings) as service, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        url = service.client.make_url("/v1/live")
+
+        async def hear(number: int) -> tuple[int, float]:
+            query = {"userId": f"u{number % 40}"}
+            async with session.get(url, params=query, headers={"Authorization": f"Bearer {service.key}"}) as response:
+                one = Stream(response)
+                await one.state(1)
+                opened.release()
+                (n,) = await heard(one, 1)
+                arrived = time.monotonic()
+                response.close()
+            return n, arrived
+
+        opened = asyncio.Semaphore(0)
+        tasks = [asyncio.create_task(hear(number)) for number in range(200)]
+        for _ in tasks:
+            await opened.acquire()
+        assert len(audience_of(service)._listeners) == 200
+        began = time.monotonic()
+        for number in range(40):
+            await tell(service, f"u{number}", number)
+        found = await asyncio.gather(*tasks)
+        assert [n for n, _ in found] == [number % 40 for number in range(200)]
+        assert max(arrived for _, arrived in found) - began < 2
+
+        async def empty() -> bool:
+            return not audience_of(service)._listeners and not audience_of(service)._topics
+
+        await until(empty, "all have left")
+
+
+async def test_a_page_of_another_origin(settings: Settings) -> None:
+    shop = "https://shop.example"
+    allowing = settings.model_copy(update={"cors_origins": (shop,)})
+    async with running(allowing) as service, listening(service, query="?userId=u", Origin=shop) as one:
+        assert one.response.headers["Access-Control-Allow-Origin"] == shop
+
+
+async def test_how_long_somebody_listens_is_no_time_of_ours(
+    service: Service, user: str, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "HEARTBEAT_SECONDS", 0.1)
+
+    async def sample(name: str, labels: str = "") -> float:
+        text = (await service.get("/metrics", by=None)).body.decode()
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name) and labels in line)
+
+    left, spent = await sample("milepost_live_ended_total", "gone"), await sample(SPENT, '"/v1/live"')
+    async with listening(service, by=token) as one:
+        assert await sample("milepost_live_connections") == 1
+        began = time.monotonic()
+        while one.heartbeats < 10:
+            await tell(service, user, 1)
+            await heard(one, 1)
+        assert time.monotonic() - began > 0.9
+
+    async def counted() -> bool:
+        return await sample("milepost_live_ended_total", "gone") == left + 1
+
+    await until(counted, "it has left")
+    assert await sample("milepost_live_connections") == 0
+    assert await sample(SPENT, '"/v1/live"') - spent < 0.9
+
+
+@pytest.fixture(autouse=True)
+async def all_leave(service: Service) -> AsyncIterator[None]:
+    """Nobody is left behind by any test."""
+    yield
+
+    async def empty() -> bool:
+        return not audience_of(service)._listeners
+
+    await until(empty, "all have left")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import aiohttp
 import msgspec
-from aiohttp import BasicAuth, hdrs
+from aiohttp import hdrs
 
 from jobs import posting
 from jobs.delivery import Attempt, Delivery
@@ -34,5 +34,5 @@ def call(one: Delivery) -> dict[str, Any]:
 
 async def send(client: aiohttp.ClientSession, url: str, key: str, one: Delivery, seconds: float) -> Attempt:
     """POST it; the write key is the user name of Basic authentication."""
-    headers = {str(hdrs.AUTHORIZATION): BasicAuth(key).encode()}
+    headers = {str(hdrs.AUTHORIZATION): aiohttp.encode_basic_auth(key, "")}
     return await posting.post(client, url.rstrip("/") + PATH, msgspec.json.encode(call(one)), headers, seconds)

@@ -46,6 +46,14 @@ class Office:
         self.outbox.put(ids)
         return ids
 
+    async def synced(self) -> None:
+        """Until the destinations of the settings are in the table."""
+
+        async def kept() -> bool:
+            return bool(await self.pool.fetchval("SELECT count(*) FROM destinations WHERE sort <> 'webhook'"))
+
+        await until(kept, "kept")
+
     async def sweep(self) -> str:
         """One tick of the sweep."""
         return await sweeps.sweep_deliveries(self.ctx)

@@ -140,11 +140,10 @@ def _result(result: ExecutionResult, call: Call, media: str) -> web.Response:
 
 
 def _masked(error: GraphQLError) -> dict[str, Any]:
-    """Resolvers say themselves what is wrong; what else fails in one is our mistake."""
-    cause = error.original_error
-    if cause is None or isinstance(cause, GraphQLError):
+    """Root fields say themselves what is wrong, with their arguments; what fails below them is our mistake."""
+    if "code" in (error.extensions or {}) or len(error.path or ()) <= 1:
         return told(error, "graphql_invalid")
-    problem = errors.problem_of(cause)
+    problem = errors.problem_of(error)
     return told(GraphQLError(problem.message, error.nodes, path=error.path), problem.code)
 
 

@@ -30,9 +30,10 @@ MAX_TOKENS: Final = 2_000
 MAX_ALIASES: Final = 50
 MAX_REPEATS: Final = 20
 MAX_ERRORS: Final = 10
-REMEMBERED: Final = 512
-REMEMBERED_CHARACTERS: Final = 8_192
-"""Longer documents are not kept: 512 of these are some 50 MB of syntax trees at the very worst."""
+MOST_REMEMBERED: Final = 8_192
+"""Longer documents are not kept."""
+REMEMBERED: Final = 262_144
+"""Characters of all documents that are kept: up to 130 bytes each as syntax trees, 35 MB at the very worst."""
 
 
 class Refused(Exception):
@@ -75,6 +76,7 @@ class Documents:
         closed: list[type[ASTValidationRule]] = [] if self.limits.introspection else [NoSchemaIntrospectionCustomRule]
         self._rules = [*ours, *closed]
         self._known: OrderedDict[str, Operations] = OrderedDict()
+        self._characters = 0
 
     def operation(self, source: str, name: str | None) -> Operation:
         """The operation to execute. Raises Refused."""
@@ -96,11 +98,16 @@ class Documents:
             found = self._prepared(source)
         except RecursionError:
             raise _too_complex("the document is nested too deep") from None
-        if len(source) <= REMEMBERED_CHARACTERS:
-            self._known[source] = found
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+        if len(source) <= MOST_REMEMBERED:
+            self._remember(source, found)
         return found
+
+    def _remember(self, source: str, found: Operations) -> None:
+        self._known[source] = found
+        self._characters += len(source)
+        while self._characters > REMEMBERED:
+            oldest, _ = self._known.popitem(last=False)
+            self._characters -= len(oldest)
 
     def _prepared(self, source: str) -> Operations:
         if len(source) > MAX_CHARACTERS:

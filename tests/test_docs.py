@@ -151,7 +151,7 @@ def test_every_route_is_named_and_none_is_invented() -> None:
         named = set(re.findall(r"\b(GET|POST|PUT|PATCH|DELETE) (/[\w/{}-]*(?:\.[a-z]+)?)", text))
         assert named - {("POST", "/")} <= real, path
         assert set(re.findall(r"`(/[a-z][\w/{}.-]*)[?`]", text)) <= paths, path
-    assert set(re.findall(r"\b(GET|POST) (/[\w/{}.-]+)", README)) == real
+    assert set(re.findall(r"\b(GET|POST|PUT|DELETE) (/[\w/{}.-]+)", README)) == real
 
 
 # Links, paths, words
@@ -203,7 +203,7 @@ SYNONYMS = {
 
 @each
 def test_one_word_for_one_idea(path: Path) -> None:
-    text = path.read_text()
+    text = re.sub(r"`\w+`", "", path.read_text())  # tables have the names that others gave them
     for words, ours in SYNONYMS.items():
         assert not re.findall(rf"\b(?:{words})\b", text, re.IGNORECASE), f"say: {ours}"
 
@@ -293,7 +293,8 @@ def test_every_kind_is_documented_field_by_field() -> None:
     for name, kind in KINDS.items():
         assert told(sections[name]) == described(kind), name
         assert ("Sheddable" in sections[name]) == kind.sheddable, name
-        assert kind.senders == {"user", "service", "admin"}, "the text says: all of them"
+        only = re.search(r"^Sent by: ([\w, ]+)\.", sections[name], re.MULTILINE)
+        assert kind.senders == (set(only[1].split(", ")) if only else {"user", "service", "admin"}), name
 
 
 def test_the_tables_named_are_those_of_the_kinds() -> None:
@@ -375,7 +376,8 @@ async def test_every_example_is_accepted_and_applied(pipe: Service) -> None:
         answer = await pipe.send(text.encode(), route, Prefer="wait=10", Content_Type=media)
         assert (answer.status, answer.body["rejected"]) == (200, []), text
         for result in answer.body["results"]:
-            assert (result["duplicate"], result["outcome"].keys()) == (False, {"sessionId"}), text
+            assert result["duplicate"] is False, text
+            assert "error" not in result["outcome"], (text, result)
         sent += 1
     assert sent == len(KINDS) + 6
     assert await pipe.sql.fetchval("SELECT count(*) FROM dead_letters") == 0

@@ -177,6 +177,7 @@ async def test_checklists(pipe: Service) -> None:
         "UPDATE onboarding_organizations SET qualified_at = now() WHERE user_id = 'u2' AND org_id = 'o0'",
         "DELETE FROM onboarding_actions WHERE user_id = 'u3'",
         "DELETE FROM onboarding_progress WHERE user_id = 'u3'",
+        "DELETE FROM onboarding_organizations WHERE user_id = 'u3'",
         "INSERT INTO onboarding_actions VALUES ('u4', 'flew', now(), now(), 1, now())",
         "INSERT INTO onboarding_actions VALUES ('ghost', 'flew', now(), now(), 1, now())",
     ):

@@ -18,5 +18,5 @@ def _die(_: Outbox, __: Sequence[UUID]) -> None:
 
 
 if __name__ == "__main__":
-    Outbox.put = _die  # type: ignore[method-assign]
+    Outbox.put = _die  # type: ignore[method-assign, assignment]
     asyncio.run(process.run(settings.load()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,11 @@ async def test_first_times_and_what_the_setting_lists_are_tracked(settings: Sett
     async with receiver.receiver() as there:
         base = there.url.removesuffix("/hook")
         # Where the settings say needs no permission: it is no stranger's word.
-        changes = {"analytics_url": base + "/", "analytics_key": "write-key", "analytics_types": ("usage.*",)}
+        changes: dict[str, Any] = {
+            "analytics_url": base + "/",
+            "analytics_key": "write-key",
+            "analytics_types": ("usage.*",),
+        }
         async with office(settings, webhook_allow=(), **changes) as made:
             await made.synced()
             await made.put(

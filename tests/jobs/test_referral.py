@@ -243,7 +243,7 @@ async def test_no_client_can_use_up_the_id_of_a_follow_up(world: World) -> None:
     await issue(world, "a")
     await world.apply(make("1", "b", "signed_up", {"code": code_of("a")}), make("2", "b", "qualified"))
     await world.settle()
-    assert len(world.sent) == 2
+    assert [action.id for action in world.sent] == 2 * [f"{attribution.OURS}rewarded:b"]
     assert not any(is_id(action.id) for action in world.sent)
 
 

@@ -108,13 +108,14 @@ async def _serve(state: State, response: EventStream, one: Listener, header: str
     """Until it ends, for whatever reason. The answer has begun: nothing may be raised any more."""
     try:
         await _write(response, one, event_stream.retry(random.randint(*RETRY_MS)))
+        due = min(time.time() + HEARTBEAT_SECONDS, until)
         while one.ended is None:
-            part = await one.take(min(HEARTBEAT_SECONDS, until - time.time()))
-            if part:
+            if part := await one.take(due - time.time()):
                 await _write(response, one, part)
-            elif one.ended is None:
+            if one.ended is None and time.time() >= due:
                 await _write(response, one, event_stream.HEARTBEAT)
                 until = await _still(state, one, response, header)
+                due = min(time.time() + HEARTBEAT_SECONDS, until)
     except (ConnectionError, OSError):
         one.end("gone")
     except Exception:

@@ -19,7 +19,7 @@ from api import app, audience, listener
 from api import live as route
 from db import connect, keys, live, partitions, service_keys, stream
 from db.settings import Settings
-from tests.api.listening import Stream, listening
+from tests.api.listening import Event, Stream, listening
 from tests.api.listening import audience as audience_of
 from tests.api.service import Service, _drain, running
 from tests.db.test_stream import ready, valkey
@@ -181,12 +181,20 @@ async def test_who_may_listen_to_whom(service: Service, user: str, token: str) -
         response.close()
 
 
-async def test_a_token_that_expires_ends_its_stream(service: Service, user: str) -> None:
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_token_that_expires_ends_its_stream(service: Service, user: str, busy: bool) -> None:
     async with listening(service, by=service.token(user, aud="milepost", exp=time.time() + 2)) as one:
         await one.state(1)
-        event = await one.next()
+        while busy and (event := await _said(service, user, one)).name == "progress":
+            assert event.data == {"n": 1, "fill": ""}
+        event = event if busy else await one.next()
         assert (event.name, event.data["code"]) == ("closed", "token_expired")
         await one.ended()
+
+
+async def _said(service: Service, user: str, one: Stream) -> Event:
+    await tell(service, user, 1)
+    return await one.next()
 
 
 async def test_a_key_that_is_revoked_ends_its_stream(

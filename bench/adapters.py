@@ -18,6 +18,7 @@ from zlib import crc32
 
 import msgspec
 
+from bench import learning
 from bench.traffic import DEVICES, Request, Stretch
 from jobs.lines import Reader, Unreadable
 
@@ -51,8 +52,8 @@ class Hit(NamedTuple):
 def read(path: Path, kinds: frozenset[str]) -> Stretch:
     """The actions in a file or folder, for an API that knows these kinds. Raises NothingToPlay."""
     if path.is_dir():
-        if (path / "courses.csv").exists():
-            raise _courses(kinds)
+        if (path / learning.COURSES).exists():
+            return _courses(path, kinds)
         files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
         if len(files) != 1:
             raise NothingToPlay(f"{path} is no folder of known data: name one file, an access log or NDJSON of actions")
@@ -68,13 +69,14 @@ def read(path: Path, kinds: frozenset[str]) -> Stretch:
     raise NothingToPlay(f"{path} is neither an access log in the combined format nor NDJSON of actions")
 
 
-def _courses(kinds: frozenset[str]) -> NothingToPlay:
+def _courses(path: Path, kinds: frozenset[str]) -> Stretch:
     missing = [kind for kind in NEEDS_PROGRESS if kind not in kinds]
     if missing:
-        return NothingToPlay(
-            f"course data needs the kinds {' and '.join(missing)}, which this Milepost does not have yet"
-        )
-    return NothingToPlay("there is no adapter for course data yet: nothing is played")
+        raise NothingToPlay(f"course data needs the kinds {' and '.join(missing)}, which this Milepost does not have")
+    try:
+        return learning.read(path)
+    except (OSError, EOFError, zlib.error, KeyError, ValueError) as error:
+        raise NothingToPlay(f"{path} cannot be read as course data: {error!r}") from None
 
 
 def _lines(path: Path) -> Iterator[str]:

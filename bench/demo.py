@@ -18,7 +18,7 @@ from rich.text import Text
 
 from bench import adapters, traffic
 from bench.player import Played, Player, percentile
-from bench.traffic import Stretch
+from bench.traffic import Expected, Stretch
 from db import command, connect
 from db.settings import stop
 from jobs import sending
@@ -89,8 +89,40 @@ async def _demo(url: str, key: str, data: Path | None, sessions: int, seed: int)
         applied = None
         if before is not None and (after := await _count(database, COUNT, accepted)) is not None:
             applied = Applied(before, after, await _count(database, DEAD, accepted) or 0)
+        held = await _learned(database) if stretch.expected else None
     show(console, stretch, played, applied)
+    if stretch.expected and held:
+        _compare(console, stretch.expected, held)
     _look_next(console, url, key, database, stretch)
+
+
+LEARNED = """SELECT (SELECT count(*) FROM courses WHERE course_id LIKE '___-20___') AS courses,
+    (SELECT count(*) FROM user_courses WHERE enrolled_at IS NOT NULL AND user_id LIKE 'student-%') AS enrolments,
+    (SELECT count(*) FROM user_progress WHERE completed AND user_id LIKE 'student-%') AS completed"""
+CERTIFIED = "SELECT user_id, course_id FROM certificates WHERE user_id LIKE 'student-%'"
+
+
+async def _learned(url: str) -> Expected | None:
+    """What Postgres holds of the courses that were played."""
+    if not url:
+        return None
+    conn = await connect.postgres(url, "milepost-demo")
+    try:
+        row = await conn.fetchrow(LEARNED)
+        return Expected(*row, frozenset(map(tuple, await conn.fetch(CERTIFIED))))
+    finally:
+        await conn.close(timeout=5)
+
+
+def _compare(console: Console, expected: Expected, held: Expected) -> None:
+    """Beside what the files alone say."""
+    for name in ("courses", "enrolments", "completed", "certificates"):
+        there, wanted = getattr(held, name), getattr(expected, name)
+        number = len(there) if name == "certificates" else there
+        words = (
+            "as counted from the files alone" if there == wanted else f"NOT as counted from the files: {wanted!r:.60}"
+        )
+        _line(console, name, f"{number:,}", words)
 
 
 def _words(played: Played) -> str:

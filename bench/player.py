@@ -67,6 +67,8 @@ class Player:
 
     async def play(self, stretch: Stretch) -> Played:
         """Every lane at a time, each in its order; then wait until all of it is applied. Raises Refused."""
+        if stretch.courses:
+            await self._describe(stretch.courses)
         started = time.perf_counter()
         lanes = [asyncio.create_task(self._lane(lane, stretch)) for lane in stretch.lanes if lane]
         try:
@@ -79,6 +81,13 @@ class Player:
         if await self._applied(stretch.example):
             self.played.settled = time.perf_counter() - acknowledged
         return self.played
+
+    async def _describe(self, courses: bytes) -> None:
+        """The courses before those who learn; the same ones again change nothing."""
+        headers = {**self.headers, "Content-Type": "application/json"}
+        async with self.sender.session.put(f"{self.sender.url}/v1/courses", data=courses, headers=headers) as response:
+            if response.status != 200:
+                raise Refused(f"PUT /v1/courses: {response.status} {(await response.text())[:200]}")
 
     async def _lane(self, lane: list[Request], stretch: Stretch) -> None:
         for request in lane:

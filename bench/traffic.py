@@ -44,6 +44,17 @@ class Request:
     again: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What course data says must be there when all is applied, counted from the files alone."""
+
+    courses: int
+    enrolments: int
+    completed: int
+    certificates: frozenset[tuple[str, str]]
+    """(user, course): every lesson of the course was completed."""
+
+
 @dataclass(slots=True)
 class Stretch:
     """What is to be played. Each lane is one sender that keeps its order."""
@@ -55,6 +66,9 @@ class Stretch:
     remarks: list[str] = field(default_factory=list)
     pace: float = 0.0
     """Actions a second, about; 0: as fast as it goes."""
+    courses: bytes = b""
+    """Body of `PUT /v1/courses`, sent before all else."""
+    expected: Expected | None = None
 
     @property
     def number(self) -> int:

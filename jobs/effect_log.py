@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -19,6 +19,8 @@ QUERIES: Final = sql.read("effects")
 DELIVERIES: Final = sql.read("deliveries")
 CHUNK: Final = 500
 _FIRST: Final = UUID(int=0)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 DISCARDED: Final = "discarded by an operator"
 
 Status = Literal["pending", "delivered", "dead", "discarded"]
@@ -92,7 +94,7 @@ class Cursor(NamedTuple):
     id: str
 
     def __str__(self) -> str:
-        text = f"{int(self.at.timestamp() * 1_000_000)}.{self.number}.{self.id}"
+        text = f"{(self.at - _EPOCH) // _MICROSECOND}.{self.number}.{self.id}"
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     @classmethod
@@ -101,11 +103,10 @@ class Cursor(NamedTuple):
         try:
             plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
             micros, number, last = plain.split(".")
-            whole, rest = divmod(int(micros), 1_000_000)
-            at = datetime.fromtimestamp(whole, UTC).replace(microsecond=rest)
+            at = _EPOCH + int(micros) * _MICROSECOND
             if not 0 <= int(number) < 1 << 31 or not last.replace("_", "").isalnum():
                 raise ValueError
-        except (binascii.Error, ValueError, OverflowError, OSError):
+        except (binascii.Error, ValueError, OverflowError):
             raise ValueError("this is no cursor of an earlier answer") from None
         return cls(at, int(number), last)
 

@@ -69,7 +69,7 @@ class CourseChanged(_Payload):
     """The course is another one than when this user's progress was reckoned."""
 
     course_id: Id
-    version: Annotated[int, Meta(ge=1)]
+    version: Annotated[int, Meta(ge=1, le=1 << 53)]
 
 
 class CertificateRevoked(_Payload):

@@ -1,7 +1,7 @@
 """The Open University's learning analytics (OULAD) as actions: presentations are courses, assessments are lessons.
 
-Registrations become `course.enrolled`, submissions `lesson.completed`, in the order of their days. The ids come from the
-rows: played twice, nothing changes. What must follow is counted here from the files alone, by the rule of the docs.
+Registrations become `course.enrolled`, submissions `lesson.completed`, in the order of their days. The ids come from
+the rows: played twice, nothing changes. What must follow is counted from the files alone, by the rule of the docs.
 """
 
 from __future__ import annotations

@@ -94,6 +94,6 @@ async def test_what_the_demo_cannot_do_is_one_line(operator: Operator, tmp_path:
     (tmp_path / "courses.csv").touch()
     ran = await operator.run("--data", str(tmp_path), module="bench.demo")
     assert (ran.code, ran.err) == (0, "")
-    assert "does not have yet" in ran.out
+    assert "cannot be read as course data" in ran.out
     ran = await operator.run("--url", "http://127.0.0.1:1", module="bench.demo")
     assert (ran.code, ran.err.count("\n")) == (1, 1)

@@ -69,7 +69,6 @@ class Player:
         """Every lane at a time, each in its order; then wait until all of it is applied. Raises Refused."""
         if stretch.courses:
             await self._describe(stretch.courses)
-        await self._describe(stretch.courses)
         started = time.perf_counter()
         lanes = [asyncio.create_task(self._lane(lane, stretch)) for lane in stretch.lanes if lane]
         try:
@@ -89,17 +88,6 @@ class Player:
         async with self.sender.session.put(f"{self.sender.url}/v1/courses", data=courses, headers=headers) as response:
             if response.status != 200:
                 raise Refused(f"PUT /v1/courses: {response.status} {(await response.text())[:200]}")
-
-    async def _describe(self, bodies: list[bytes]) -> None:
-        """Courses come before what happens in them."""
-        for body in bodies:
-            url, headers = f"{self.sender.url}/v1/courses", self.headers | {"Content-Type": "application/json"}
-            try:
-                async with self.sender.session.put(url, data=body, headers=headers) as response:
-                    if response.status != 200:
-                        raise Refused(f"PUT /v1/courses: {response.status} {await response.text()}")
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise Refused(f"PUT /v1/courses: {str(error) or type(error).__name__}") from None
 
     async def _lane(self, lane: list[Request], stretch: Stretch) -> None:
         for request in lane:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import asyncpg
 import msgspec
 
 SESSIONS: Final = 500
@@ -56,19 +55,6 @@ class Expected:
     """(user, course): every lesson of the course was completed."""
 
 
-class Count(NamedTuple):
-    """One line of a check; `found` is what Milepost has, `wanted` what the data says."""
-
-    name: str
-    found: int
-    wanted: int
-    differing: int
-    """Things that one has and the other has not."""
-
-
-Check = Callable[[asyncpg.Connection], Awaitable[list[Count]]]
-
-
 @dataclass(slots=True)
 class Stretch:
     """What is to be played. Each lane is one sender that keeps its order."""
@@ -80,12 +66,6 @@ class Stretch:
     remarks: list[str] = field(default_factory=list)
     pace: float = 0.0
     """Actions a second, about; 0: as fast as it goes."""
-    courses: list[bytes] = field(default_factory=list)
-    """Bodies of PUT /v1/courses, to be described before anything is played."""
-    check: Check | None = None
-    """What must have come of it, counted from the data by another way than Milepost's."""
-    look: dict[str, str] = field(default_factory=dict)
-    """What to look at afterwards: a title, and a path of the API or an SQL query."""
     courses: bytes = b""
     """Body of `PUT /v1/courses`, sent before all else."""
     expected: Expected | None = None

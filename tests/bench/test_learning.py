@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,10 @@ TABLES = {
 def folder(tmp_path: Path) -> Path:
     """Two students of one course with two lessons; one of them submits both."""
     for name, (head, rows) in TABLES.items():
-        opened = gzip.open(tmp_path / name, "wt") if name.endswith(".gz") else (tmp_path / name).open("w")
-        with opened as file:
-            csv.writer(file).writerows([head, *rows])
+        text = io.StringIO()
+        csv.writer(text).writerows([head, *rows])
+        body = text.getvalue().encode()
+        (tmp_path / name).write_bytes(gzip.compress(body) if name.endswith(".gz") else body)
     return tmp_path
 
 

@@ -9,7 +9,8 @@ from jobs.courses import Courses
 from jobs.onboarding import Onboarding
 from jobs.referral import Referrals
 from jobs.tracking import Tracking
+from jobs.usage import Usage
 
-FAMILIES: Final[tuple[family.Family, ...]] = (Tracking(), Onboarding(), Referrals(), Courses())
+FAMILIES: Final[tuple[family.Family, ...]] = (Tracking(), Onboarding(), Referrals(), Courses(), Usage())
 BY_KIND: Final = family.index(FAMILIES)
 KINDS: Final = {name: kind for name, (_, kind) in BY_KIND.items()}

@@ -9,8 +9,7 @@ from jobs.courses import Courses
 from jobs.onboarding import Onboarding
 from jobs.referral import Referrals
 from jobs.tracking import Tracking
-from jobs.usage import Usage
 
-FAMILIES: Final[tuple[family.Family, ...]] = (Tracking(), Onboarding(), Referrals(), Courses(), Usage())
+FAMILIES: Final[tuple[family.Family, ...]] = (Tracking(), Onboarding(), Referrals(), Courses())
 BY_KIND: Final = family.index(FAMILIES)
 KINDS: Final = {name: kind for name, (_, kind) in BY_KIND.items()}

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 
 SHORTEST: Final = timedelta(days=14)
-"""What is left of a month when the rule changes is a period of its own only if it is as long, else part of the next."""
+"""What is left of a month when the rule changes is a period of its own only if it is that long, else part of the next."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Where the one period of a gauge begins."""
 Billing = Literal["calendar", "anniversary"]
@@ -67,14 +67,16 @@ def period(rules: Sequence[Rule], at: datetime) -> Period:
         if at >= end:  # a zone whose calendar went back behind a boundary that it had shown
             start, end = end, _boundary(rule.zone, *_step(year, month, 2), rule.day)
     if rule.begins is not None:
-        start, end = _after(rule, rule.begins, start, end)
+        start, end = _after(rule, start, end)
     if number + 1 < len(rules) and (cut := rules[number + 1].begins) is not None:
         end = min(end, cut)
     return start, end
 
 
-def _after(rule: Rule, begins: datetime, start: datetime, end: datetime) -> Period:
+def _after(rule: Rule, start: datetime, end: datetime) -> Period:
     """The first period of a rule begins where the one before ended, and is never shorter than SHORTEST."""
+    begins = rule.begins
+    assert begins is not None
     first = begins + SHORTEST
     if start >= first:
         return start, end

@@ -83,7 +83,12 @@ class Lookups:
             task = asyncio.create_task(self._guarded(thing, wanted, form), name="lookup")
             self._asking[thing, wanted] = task
             task.add_done_callback(lambda done: self._asked((thing, wanted), done))
-        found: Found | None = await asyncio.shield(task)
+        try:
+            found: Found | None = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() and not _is_cancelled():
+                raise NoAnswer("the look-up was ended: this process stops") from None
+            raise
         return found
 
     def _asked(self, key: tuple[Thing, str], task: asyncio.Task[Any]) -> None:
@@ -109,7 +114,8 @@ class Lookups:
         try:
             async with asyncio.timeout(self.timeout):
                 client = await self._connected()
-                message = await client.request(subject, _request(subject, wanted), timeout=self.timeout)
+                # nats-py wants a time-out of its own; the one above rules.
+                message = await client.request(subject, _request(subject, wanted), timeout=self.timeout + 1)
         except nats.errors.NoRespondersError:
             raise NoAnswer(f"nobody listens to {subject}") from None
         except TimeoutError:
@@ -140,6 +146,12 @@ class Lookups:
         )
         self._client = client
         return client
+
+
+def _is_cancelled() -> bool:
+    """Whether it is this task that shall end, and not one that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _request(subject: str, wanted: str) -> bytes:

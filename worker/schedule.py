@@ -153,7 +153,7 @@ def worker(settings: Settings, redis: ArqRedis, pool: asyncpg.Pool, client: Redi
             "pool": pool,
             "settings": settings,
             "log": client,
-            "lookups": Lookups(settings.nats_url) if settings.nats_url else None,
+            "lookups": Lookups(settings.nats_url, settings.lookup_timeout) if settings.nats_url else None,
         },
     )
 

@@ -258,6 +258,20 @@ async def test_the_same_question_is_asked_once(url: str) -> None:
     assert asked == ["course.get_by_id"]
 
 
+async def test_who_still_waits_at_the_end_has_no_answer(url: str) -> None:
+    arrived = asyncio.Event()
+
+    async def answer(_: Msg) -> None:
+        arrived.set()
+
+    async with service(url, "user.get_by_id", answer), asking(url, timeout=30) as lookups:
+        waits = asyncio.create_task(lookups.user("u"))
+        await asyncio.wait_for(arrived.wait(), 10)
+        await lookups.close()
+        with pytest.raises(NoAnswer, match="stops"):
+            await asyncio.wait_for(waits, 10)
+
+
 async def test_without_a_server_nothing_hangs_and_one_that_comes_is_found() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

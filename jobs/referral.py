@@ -138,10 +138,11 @@ async def _claims(conn: asyncpg.Connection, states: States, items: Sequence[Item
 
     Two batches must not both see "free": not for a code, and not for A referring B while B refers A. So whoever claims
     waits here for whoever claims at the moment, until its commit; the statements behind the wait see what it wrote.
-    No deadlock can come of it: this is the one place in a batch where one waits for another partition. Whoever waits
-    holds its own partition, its own subjects and outbox rows, for which nobody who holds the lock can be waiting; and
-    whoever holds it waits for nobody. (Were it otherwise one day, Postgres would end one with 40P01, all of the batch
-    would be rolled back, and the drain would try it again.)
+    No deadlock comes of it. Whoever waits holds its own partition, its own subjects and outbox rows, which nobody who
+    holds the lock waits for. Whoever holds it may go on to wait for the courses' lock (their family comes later in
+    FAMILIES), and whoever has that one does not come here any more: one order for all. The exception is a batch that
+    isolates a poison action, which goes through the families several times. Should two meet in it after all, Postgres
+    ends one with 40P01, its whole batch rolls back, and the drain tries it again.
     """
     wanting = {
         action.subject[4:]

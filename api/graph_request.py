@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -34,26 +35,36 @@ _decode: Final = msgspec.json.Decoder(GraphqlRequest).decode
 
 def media(request: web.Request) -> str:
     """The media type of the answer. Raises Problem 406 when neither is accepted."""
-    weights = _weights(request.headers.getall(hdrs.ACCEPT, ()))
+    chosen = _chosen(_accept(request))
+    if chosen is None:
+        raise Problem("not_acceptable", f"answers are {RESPONSE} or {JSON}")
+    return chosen
+
+
+def _accept(request: web.Request) -> str:
+    return ",".join(request.headers.getall(hdrs.ACCEPT, ()))[:1000]
+
+
+@lru_cache(maxsize=256)
+def _chosen(accept: str) -> str | None:
+    weights = _weights(accept)
     if not weights:
         return JSON
     best = max((RESPONSE, JSON), key=lambda one: (_weight(weights, one), one in weights and one == RESPONSE))
     best = JSON if _weight(weights, best) == _weight(weights, JSON) and RESPONSE not in weights else best
-    if _weight(weights, best) == 0:
-        raise Problem("not_acceptable", f"answers are {RESPONSE} or {JSON}")
-    return best
+    return best if _weight(weights, best) > 0 else None
 
 
 def wants_page(request: web.Request) -> bool:
     """Whether a browser asks for something to look at."""
-    weights = _weights(request.headers.getall(hdrs.ACCEPT, ()))
+    weights = _weights(_accept(request))
     own = weights.get(HTML, 0.0)
     return own > 0 and own >= max(weights.get(JSON, 0.0), weights.get(RESPONSE, 0.0))
 
 
-def _weights(headers: tuple[str, ...] | list[str]) -> dict[str, float]:
+def _weights(accept: str) -> dict[str, float]:
     found: dict[str, float] = {}
-    for part in ",".join(headers)[:1000].split(","):
+    for part in accept.split(","):
         one = _RANGE.fullmatch(part)
         if one is not None:
             quality = _QUALITY.search(one[2])

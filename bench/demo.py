@@ -109,7 +109,8 @@ async def _learned(url: str) -> Expected | None:
     conn = await connect.postgres(url, "milepost-demo")
     try:
         row = await conn.fetchrow(LEARNED)
-        return Expected(*row, frozenset(map(tuple, await conn.fetch(CERTIFIED))))
+        certificates = frozenset((who, course) for who, course in await conn.fetch(CERTIFIED))
+        return Expected(row["courses"], row["enrolments"], row["completed"], certificates)
     finally:
         await conn.close(timeout=5)
 

@@ -15,7 +15,7 @@ from tests.jobs.commands import Operator
 OULAD = Path(__file__).parents[2].parent / "shared" / "data" / "oulad"
 needs_data = pytest.mark.skipif(not OULAD.exists(), reason=f"THE REAL DATA IS NOT HERE ({OULAD}): nothing was counted")
 
-TABLES = {
+TABLES: dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]] = {
     "courses.csv": (("course_id", "starts_on", "length_days"), [("AAA-2013J", "2013-10-01", "268")]),
     "lessons.csv": (
         ("course_id", "id_assessment", "assessment_type", "date", "weight"),

@@ -123,7 +123,7 @@ async def differences(rig: Rig, *, check: bool = True) -> dict[tuple[str, str], 
             other,
             rig.client,
             check,
-            lambda table, key, said: found.setdefault((table, key), {one[0] for one in said}),
+            lambda table, key, said: found.update({(table, key): {one[0] for one in said}}),
         )
         await run.run()
     finally:
@@ -157,6 +157,7 @@ async def recomputed(rig: Rig, chunk: int = 2) -> int:
 async def test_whatever_comes_in_whatever_order_is_what_the_contract_says(rig: Rig, seed: int) -> None:
     rng = random.Random(seed)
     actions = some(rng, 150)
+    held: set[tuple[str, str]] = set()
     for begin in range(0, 150, 50):
         part = actions[begin : begin + 50]
         await rig.put(part + rng.sample(actions[: begin + 50], 10), size=rng.randrange(1, 20))

@@ -112,7 +112,7 @@ async def _serve(state: State, response: EventStream, one: Listener, header: str
         while one.ended is None:
             if part := await one.take(due - time.time()):
                 await _write(response, one, part)
-            if one.ended is None and time.time() >= due:
+            if time.time() >= due:
                 await _write(response, one, event_stream.HEARTBEAT)
                 until = await _still(state, one, response, header)
                 due = min(time.time() + HEARTBEAT_SECONDS, until)

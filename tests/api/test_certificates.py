@@ -119,6 +119,7 @@ def test_equal_input_gives_equal_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     first = certificate_pdf.render(REVOKED, URL, "es")
     monkeypatch.setattr(time, "time", lambda: 4e9)
     assert certificate_pdf.render(replace(REVOKED), URL, "es") == first
+    assert opened(first).get_metadata_dict()["CreationDate"].startswith("D:20261121093000")
     assert certificate_pdf.render(replace(REVOKED, course_title="Pottery"), URL, "es") != first
 
 
@@ -177,6 +178,12 @@ def test_long_titles_stay_on_the_page(title: str) -> None:
     frame = 15.5 * 72 / 25.4
     assert all(frame < left and right < width - frame for left, _, right, _ in boxes)
     assert all(frame < bottom and top < height - frame for _, bottom, _, top in boxes)
+    between = [words.search(mark).get_next()[0] for mark in ("This is to certify", "has successfully", "Issued on")]
+    lines = [boxes[at] for at in between]
+    name, course = boxes[between[0] + 30 : between[1]], boxes[between[1] + 40 : between[2]]
+    assert max(top for *_, top in name) < lines[0][1]
+    assert max(top for *_, top in course) < lines[1][1] < lines[1][3] < min(bottom for _, bottom, *_ in name if bottom)
+    assert min(bottom for _, bottom, *_ in course if bottom) > lines[2][3]
     assert scanned(body) == [URL]
     if len(title) <= 120:
         assert title in text(body)
@@ -360,6 +367,10 @@ async def test_a_serial_is_found_as_people_type_it(service: Service) -> None:
     for one in typed:
         answer = await see(service, f"/certificates/{quote(one)}.json")
         assert (answer.status, answer.body.get("serial")) == (200, made.serial), one
+
+
+def test_letters_that_look_like_digits_are_digits() -> None:
+    assert certificates.serial("oOiI lL01-2345-6789") == "0011-1101-2345-6789"
 
 
 @given(st.text(max_size=80))

@@ -137,7 +137,7 @@ async def test_fuzzed_it_answers_as_described(service: Service, monkeypatch: pyt
     def fuzz() -> None:
         for result in schema.get_all_operations():
             operation = result.ok()  # type: ignore[union-attr]
-            if "text/event-stream" in operation.definition.raw["responses"]["200"]["content"]:
+            if "text/event-stream" in operation.definition.raw["responses"].get("200", {}).get("content", {}):
                 continue  # it has no end: tests/api/test_live.py
             if wrong and not (operation.body or operation.query or operation.headers):
                 continue

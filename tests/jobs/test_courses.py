@@ -157,6 +157,48 @@ def test_completed_before_and_after_a_reopening_is_still_a_certificate_in_any_or
         assert applied([[action] for action in order]).certificates.keys() == {("ada", "knots")}
 
 
+TIES: list[tuple[list[tuple[str, dict[str, Any]]], dict[str, Any]]] = [
+    ([("lesson.completed", {}), ("lesson.reopened", {})], {"completed": True}),
+    ([("lesson.completed", {}), ("lesson.progress_set", {"completed": False})], {"completed": True}),
+    ([("lesson.watched", {"seconds": 5}), ("lesson.progress_deleted", {})], {}),
+    (
+        [("lesson.progress_set", {"watchTimeSeconds": 9}), ("lesson.progress_set", {"watchTimeSeconds": 4})],
+        {"watch_time_seconds": 9},
+    ),
+    ([("lesson.completed", {"courseId": "winds"}), ("lesson.completed", {"courseId": "gales"})], {"courseId": "winds"}),
+]
+
+
+@pytest.mark.parametrize(("pair", "expected"), TIES)
+def test_of_two_at_one_moment_always_the_same_one_counts(pair: Any, expected: dict[str, Any]) -> None:
+    actions = [act(f"{n}", kind, lessonId="whistle", **data) for n, (kind, data) in enumerate(pair)]
+    for order in (actions, actions[::-1]):
+        shown = list(applied([[one] for one in order]).lessons().values())
+        assert [expected.items() <= row.items() for row in shown] == [True] * bool(expected)
+
+
+def test_a_deletion_holds_until_something_happens_later_whatever_arrives_last() -> None:
+    deleted = act("d", "lesson.progress_deleted", lessonId="jib", minute=5)
+    for minute, rows in ((4, 0), (5, 0), (6, 1)):
+        actions = [act("w", "lesson.watched", lessonId="jib", minute=minute, seconds=7), deleted]
+        for order in (actions, actions[::-1]):
+            shown = applied([[one] for one in order]).lessons()
+            assert [row["watch_time_seconds"] for row in shown.values()] == [7] * rows
+
+
+def test_a_certificate_bears_the_newest_name_whatever_arrives_last() -> None:
+    names = [
+        act("n1", "course.enrolled", courseId="knots", minute=1, learnerName="Zoe"),
+        act("n2", "course.enrolled", courseId="knots", minute=2, learnerName="Ada"),
+        act("n3", "course.enrolled", courseId="knots", minute=2, learnerName="Bob"),
+        act("n4", "course.enrolled", courseId="knots", minute=3),
+    ]
+    for order in (names, names[::-1], [names[1], names[2], names[0]], [names[2], names[1], names[0]]):
+        for actions in ([*done("bowline", "hitch"), *order], [*order, *done("bowline", "hitch")]):
+            held = applied([[one] for one in actions]).certificates["ada", "knots"]
+            assert held.learner_name == "Bob"
+
+
 def test_a_course_without_lessons_never_certifies() -> None:
     memory = applied([[act("1", "course.enrolled", courseId="empty")]])
     assert memory.certificates == {}

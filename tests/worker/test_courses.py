@@ -26,7 +26,7 @@ from jobs.course_catalog import LessonBody, NamedCourse
 from jobs.families import FAMILIES
 from jobs.lookups import Lookups
 from tests import nats_server
-from tests.jobs.learning import CATALOG, Memory, act, items, oracle_certified, oracle_courses, oracle_lessons
+from tests.jobs.learning import CATALOG, MINUTE, Memory, act, items, oracle_certified, oracle_courses, oracle_lessons
 from tests.jobs.making import NOW, START
 from tests.worker import rig as rigs
 from tests.worker.rig import Rig, until
@@ -259,6 +259,12 @@ async def test_a_certificate_that_was_issued_is_never_another(rig: Rig) -> None:
     await rig.finish()
     assert await rig.pool.fetch("SELECT * FROM certificates") == issued
     assert await rig.fetch("SELECT count(*)::int FROM effects") == [1]
+    await rig.put([act("5", "course.enrolled", courseId="knots", learnerName="Ada L.")])
+    await rig.put([act("6", "certificate.revoked", courseId="knots", reason="fraud", minute=7)])
+    await rig.finish()
+    (row,) = await rig.pool.fetch("SELECT * FROM certificates")
+    assert (row["learner_name"], row["revoked_reason"], row["revoked_at"]) == ("Ada L.", "fraud", START + 7 * MINUTE)
+    assert (row["serial"], row["issued_at"]) == (issued[0]["serial"], issued[0]["issued_at"])
     assert await differences(rig) == {}
 
 

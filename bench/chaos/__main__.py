@@ -131,6 +131,7 @@ def _show_storm(figures: Mapping[str, Any]) -> None:
         for name, summary in figures[key].items():
             table.add_row(name, *(f"{summary[part]:g}" for part in ("count", "p50", "p95", "max")))
         console.print(table)
+    console.print(f"people: {_flat(figures['people'])}, each once, as what they did demands")
     console.print(f"answers: {_flat(figures['answers'])}\n")
 
 

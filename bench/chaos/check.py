@@ -70,8 +70,8 @@ async def account(
         )
     return {
         "acknowledged": ledger.acknowledged,
-        "in Postgres": len(rows),
-        "sent": len(ledger.named) + len(ledger.unnamed),
+        "in Postgres": len(rows) + len(ledger.learned.keys() & ledger.acked),
+        "sent": len(ledger.named) + len(ledger.unnamed) + len(ledger.learned),
     }
 
 
@@ -91,7 +91,11 @@ def _compare(rows: list[asyncpg.Record], ledger: Ledger, lost: frozenset[str]) -
         elif own and ledger.given.get(mark, row["id"]) != row["id"]:
             problems.append(f"acknowledged as {ledger.given[mark]}, applied as {row['id']}")
     problems += _listed("applied more than once", [mark for mark, times in seen.items() if times > 1])
-    missing = [mark for mark in (*ledger.acked, *ledger.given) if mark not in seen and mark not in lost]
+    missing = [
+        mark
+        for mark in (*(ledger.acked - ledger.learned.keys()), *ledger.given)
+        if mark not in seen and mark not in lost
+    ]
     return problems + _listed("acknowledged, and not in Postgres", missing)
 
 

@@ -7,6 +7,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from bench.chaos.learners import Learners
 from bench.chaos.ledger import Body
 
 KINDS: Final = {
@@ -22,6 +23,10 @@ EVENTS: Final = ("click", "hover", "selection", "scroll")
 CATEGORIES: Final = ("wheels", "paint", "seats", "engine", "größe ✓")
 DEVICES: Final = ({"type": "mobile", "width": 390, "height": 844}, {"type": "desktop", "width": 1920})
 TRIGGERS: Final = ("auto_save", "auto_save", "page_exit", "order_attempt")
+
+
+LEARN: Final = 0.3
+"""Share of their actions, where there are any."""
 
 
 class Request(NamedTuple):
@@ -45,6 +50,8 @@ class Crowd:
         self.sessions, self.visitors, self.seed = sessions, visitors, seed
         self.began = datetime.now(UTC)
         self.number = 0
+        self.learners: Learners | None = None
+        """Who learns beside those who only look."""
 
     def request(self, size: int | None = None, *, named: bool | None = None, waits: bool | None = None) -> Request:
         """The next one: 3 of 5 are single actions, 1 of 10 is without ids, 1 of 20 waits."""
@@ -58,6 +65,8 @@ class Crowd:
         """One action; without an id it carries a mark as its anonymous id."""
         rng = self.random
         self.number += 1
+        if named and self.learners is not None and rng.random() < LEARN:
+            return self.learners.action(self.number)
         kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
         body: Body = {"kind": kind, "at": self._at(), "data": self._data(kind)} | self._who(kind, named)
         if named:

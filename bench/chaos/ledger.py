@@ -12,6 +12,9 @@ TABLES = {
     "configuration.saved": "configuration_snapshots",
     "metric.recorded": "performance_metrics",
 }
+LEARNED = frozenset(
+    ("lesson.completed", "lesson.reopened", "course.enrolled", "onboarding.action_completed", "referral.signed_up")
+)
 Body = dict[str, Any]
 
 
@@ -21,6 +24,8 @@ class Ledger:
 
     named: dict[str, Body] = field(default_factory=dict)
     unnamed: dict[str, Body] = field(default_factory=dict)
+    learned: dict[str, Body] = field(default_factory=dict)
+    """Those of people who get started, learn and are referred, by the client's id."""
     acked: set[str] = field(default_factory=set)
     """Ids of the client's that were acknowledged."""
     given: dict[str, str] = field(default_factory=dict)
@@ -35,7 +40,9 @@ class Ledger:
 
     def sending(self, body: Body) -> None:
         """Note an action before it leaves."""
-        if "id" in body:
+        if body["kind"] in LEARNED:
+            self.learned[body["id"]] = body
+        elif "id" in body:
             self.named[body["id"]] = body
         else:
             self.unnamed[body["anonymousId"]] = body
@@ -55,7 +62,13 @@ class Ledger:
 
     def write(self, path: Path) -> None:
         """All of it, for whoever looks for what went wrong."""
-        content = {"named": self.named, "unnamed": self.unnamed, "acked": sorted(self.acked), "given": self.given}
+        content = {
+            "named": self.named,
+            "unnamed": self.unnamed,
+            "learned": self.learned,
+            "acked": sorted(self.acked),
+            "given": self.given,
+        }
         path.write_text(json.dumps(content))
 
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.chaos import check
+from bench.chaos import check, learned
 from bench.chaos.crowd import Crowd
 from bench.chaos.faults import Chaos
+from bench.chaos.learners import Learners
 from bench.chaos.ledger import Ledger
 from bench.chaos.producer import Producer, longest_gap
+from bench.chaos.receiver import Receiver
 from bench.chaos.system import System
 from bench.chaos.watch import Watch
 
@@ -50,8 +52,10 @@ Tell = Callable[[int, int, int], None]
 
 async def run(plan: Plan, told: Tell = lambda *_: None) -> dict[str, Any]:
     """The figures of one run. Violation when a guarantee was broken."""
-    async with System(folder=plan.folder) as system:
+    async with System(folder=plan.folder, env=learned.ENV) as system, Receiver() as receiver:
         crowd, ledger = Crowd(plan.seed), Ledger()
+        codes = await learned.prepare(system, receiver)
+        crowd.learners = Learners(crowd.random, plan.seed, crowd.began, codes)
         chaos = Chaos(system, random.Random(plan.seed), plan.cut)
         began = time.monotonic()
         async with Producer(system.urls, system.key, crowd, ledger, plan.rate) as producer, Watch(system) as watch:
@@ -66,7 +70,9 @@ async def run(plan: Plan, told: Tell = lambda *_: None) -> dict[str, Any]:
             await system.answering(CALM)
             drain = await check.drained(system, CALM)
             back = time.monotonic() - calm
+            delivered = await learned.settled(system, CALM)
         figures = await check.account(system, ledger, crowd.began)
+        people = await learned.account(system, ledger, codes, receiver)
         return {
             "seed": plan.seed,
             "seconds": round(time.monotonic() - began, 1),
@@ -76,6 +82,8 @@ async def run(plan: Plan, told: Tell = lambda *_: None) -> dict[str, Any]:
             "answers": dict(producer.answers.most_common()),
             "all back after": round(back, 2),
             "drained after": round(drain, 2),
+            "people": people,
+            "delivered after": round(delivered, 2),
             "accept p50 ms": _quantile(producer.latencies, 0.5) * 1000,
             "accept p99 ms": _quantile(producer.latencies, 0.99) * 1000,
             "takeovers": _takeovers(chaos, watch),

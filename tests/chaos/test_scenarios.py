@@ -24,3 +24,4 @@ async def test_storm() -> None:
     figures = await storm.run(storm.Plan(kills=6, seed=3, freezes=0, pause=(0.2, 0.8), cut=2.0))
     assert figures["kills"] >= 6
     assert figures["acknowledged"] > 100
+    assert all(figures["people"][name] > 0 for name in ("certificates", "firsts", "rewards", "webhooks"))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import hypothesis
 import pytest
+import schemathesis
 
 from db.settings import Settings
 from jobs import effects
 from tests.api.service import running
+from tests.api.test_openapi import CHECKS, DOCUMENT, FUZZ
 from tests.api.test_webhooks import LOCAL, Admin
 from tests.worker import receiver
 from tests.worker.receiver import effect
@@ -206,3 +210,27 @@ async def test_only_an_admin_may(admin: Admin) -> None:
         answer = await admin.service.ask(method, PATH + path)
         assert (answer.status, answer.error["code"]) == (403, "missing_scope")
         assert (await admin.service.ask(method, PATH + path, by=None)).status == 401
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
+async def test_fuzzed_by_an_admin_they_answer_as_described(admin: Admin, mode: schemathesis.GenerationMode) -> None:
+    """The common fuzz has no key that may do this."""
+    schema = schemathesis.openapi.from_dict(DOCUMENT).include(path_regex="/v1/admin/(webhooks|effects)")
+    base = str(admin.service.client.make_url("")).rstrip("/")
+
+    def fuzz() -> None:
+        for result in schema.get_all_operations():
+            operation = result.ok()  # type: ignore[union-attr]
+            if mode == schemathesis.GenerationMode.NEGATIVE and not (operation.body or operation.query):
+                continue
+
+            @FUZZ
+            @hypothesis.given(operation.as_strategy(generation_mode=mode))
+            def one(case: schemathesis.Case[Any]) -> None:
+                response = case.call(base_url=base, headers={"Authorization": f"Bearer {admin.key}"})
+                case.validate_response(response, checks=CHECKS)
+
+            one()
+
+    await asyncio.to_thread(fuzz)

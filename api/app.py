@@ -15,6 +15,7 @@ from api import (
     certificates,
     courses,
     effects,
+    ending,
     errors,
     flags,
     graph,
@@ -161,8 +162,7 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     waiting.start()
     watch = asyncio.create_task(_watch(state), name="watch")
     yield
-    watch.cancel()
-    await asyncio.gather(watch, return_exceptions=True)
+    await ending.ended(watch)
     await governing.stop()
     await journal.stop()
     await reads.stop()

@@ -10,7 +10,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from api import errors, event_stream
+from api import ending, errors, event_stream
 from api.errors import Problem
 from api.listener import Listener
 from db import keys, live, log, metrics, stream
@@ -77,8 +77,7 @@ class Audience:
         """Stop listening."""
         self.close()
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await ending.ended(task)
 
     def admit(self, request: web.Request, subjects: Sequence[str]) -> Listener:
         """A new listener, to be given back by `leave`. Raises Problem 429 or 503."""

@@ -13,6 +13,7 @@ import asyncpg
 import msgspec
 from redis.exceptions import RedisError
 
+from api import ending
 from api.state import State
 from db import flags, keys, log, stored_catalog
 from db.flags import Flags
@@ -63,8 +64,7 @@ class Governing:
     async def stop(self) -> None:
         """Look no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ending.ended(self._task)
 
     async def look(self) -> None:
         """Raises what Redis and Postgres raise; what was known stays."""

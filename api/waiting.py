@@ -12,6 +12,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from api import ending
 from db import keys, log, stream
 from db.stream import Position
 
@@ -39,8 +40,7 @@ class Waiting:
     async def stop(self) -> None:
         """Stop listening; who waits runs into its time-out."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ending.ended(self._task)
 
     def expect(self) -> tuple[str, asyncio.Future[tuple[Any, bool]]]:
         """An action's `reply`, and the future of its (outcome, duplicate)."""

@@ -69,7 +69,8 @@ class OneDelivery(msgspec.Struct, rename="camel"):
     due_at: datetime | None
     """Of a pending one: when it is tried next, or when a try of it that is under way has ended."""
     done_at: datetime | None
-    attempts: list[Tried] = []
+    attempts: list[Tried] | msgspec.UnsetType = msgspec.UNSET
+    """Where one effect or one destination was asked for."""
 
 
 class OneEffect(msgspec.Struct, rename="camel"):
@@ -192,9 +193,11 @@ def _delivery(row: asyncpg.Record) -> OneDelivery:
 
 
 async def _add_attempts(conn: asyncpg.Connection, deliveries: Sequence[OneDelivery]) -> None:
-    by_id = {one.id: one for one in deliveries}
-    for row in await conn.fetch(QUERIES["attempts_of_deliveries"], list(by_id)):
-        by_id[row["delivery"]].attempts.append(Tried(*list(row.values())[1:]))
+    found: dict[UUID, list[Tried]] = {one.id: [] for one in deliveries}
+    for row in await conn.fetch(QUERIES["attempts_of_deliveries"], list(found)):
+        found[row["delivery"]].append(Tried(*list(row.values())[1:]))
+    for one in deliveries:
+        one.attempts = found[one.id]
 
 
 # Changing. The caller owns the transaction of each chunk.

@@ -47,18 +47,21 @@ SELECT
     p.user_id, p.lesson_id, p.id, p.created_at, p.updated_at, p.received_at, p.course_id, p.completed,
     p.watched_seconds, p.set_seconds, p.completed_changed_at, p.first_completed_at, p.first_completion_received_at,
     p.claimed_course_id, p.claimed_at, p.touched_at, p.last_deleted_at
-FROM user_progress p WHERE p.user_id = ANY($3::text[]) AND p.course_id IS NULL;
+FROM unnest($3::text[]) AS k (user_id)
+JOIN user_progress p ON p.user_id = k.user_id COLLATE "C" AND p.course_id IS NULL;
 
 -- name: load_enrolments
+-- a join, where = ANY took longer to plan than to run: 10 ms for 4,000 users
 SELECT
-    user_id, course_id, received_at, declared_at, learner_name, named_at, enrolled_at, last_at, lessons_total,
-    lessons_completed, watch_time_seconds, completed_at
-FROM user_courses WHERE user_id = ANY($1::text[]);
+    u.user_id, u.course_id, u.received_at, u.declared_at, u.learner_name, u.named_at, u.enrolled_at, u.last_at,
+    u.lessons_total, u.lessons_completed, u.watch_time_seconds, u.completed_at
+FROM unnest($1::text[]) AS k (user_id) JOIN user_courses u ON u.user_id = k.user_id COLLATE "C";
 
 -- name: load_certificates
 SELECT
     f.serial, f.user_id, f.course_id, f.issued_at, f.revoked_at, f.revoked_reason, f.ruled_at, f.learner_name, c.title
-FROM certificates f LEFT JOIN courses c ON c.course_id = f.course_id WHERE f.user_id = ANY($1::text[]);
+FROM unnest($1::text[]) AS k (user_id)
+JOIN certificates f ON f.user_id = k.user_id COLLATE "C" LEFT JOIN courses c ON c.course_id = f.course_id;
 
 -- name: save_progress
 -- the arrays come ordered by (user_id, lesson_id)

@@ -62,7 +62,24 @@ GOOD: dict[str, dict[str, Any]] = {
     "event.tracked": {"event": "e", "properties": {"a": "b"}},
     "user.identified": {"traits": {"a": {"b": None}}},
     "session.ended": {},
+    "onboarding.action_completed": {"action": "created_clip", "projectId": "p", "metadata": {"a": [1]}},
+    "onboarding.step_completed": {"step": "WELCOME", "timeSpentSeconds": 3},
+    "onboarding.step_skipped": {"step": "WELCOME"},
+    "referral.code_requested": {},
+    "referral.signed_up": {"code": "CLIPABCD"},
+    "referral.qualified": {},
+    "referral.rewarded": {"referrerOrgId": "o-1", "referredOrgId": "o-2"},
+    "course.enrolled": {"courseId": "c", "learnerName": "Ada"},
+    "lesson.watched": {"lessonId": "l", "seconds": 30, "courseId": "c"},
+    "lesson.progress_set": {"lessonId": "l", "completed": True, "watchTimeSeconds": 30},
+    "lesson.completed": {"lessonId": "l"},
+    "lesson.reopened": {"lessonId": "l"},
+    "lesson.progress_deleted": {"lessonId": "l"},
+    "course.changed": {"courseId": "c", "version": 1},
+    "certificate.revoked": {"courseId": "c", "reason": "r"},
+    "certificate.reinstated": {"courseId": "c"},
 }
+"""One good payload of every kind."""
 
 
 @st.composite
@@ -71,7 +88,8 @@ def actions(draw: st.DrawFn) -> Any:
     kind = draw(st.sampled_from(sorted(GOOD)))
     data = dict(GOOD[kind])
     found: dict[str, Any] = {"kind": kind, "data": data}
-    found[draw(st.sampled_from(["sessionId", "userId", "anonymousId"]))] = draw(IDS)
+    for name in draw(st.sets(st.sampled_from(["sessionId", "userId", "anonymousId", "orgId"]), min_size=1)):
+        found[name] = draw(IDS)
     for target in (found, data):
         if draw(st.booleans()):
             names = sorted([*target, "id", "at", "orgId", "title", "timeSpent", "totalPrice", "properties"])
@@ -109,7 +127,7 @@ def judged(raw: bytes, lines: bool, sender: Sender) -> ingest.Judged | None:
 
 def test_the_good_ones_are_good() -> None:
     for kind, data in GOOD.items():
-        raw = json.dumps({"kind": kind, "sessionId": "s", "data": data}).encode()
+        raw = json.dumps({"kind": kind, "sessionId": "s", "userId": "u", "orgId": "o", "data": data}).encode()
         found = judged(raw, False, SENDERS[0])
         assert found is not None
         assert found.rejected == []

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from bench.traffic import SPAN, simulated
-from db.settings import Settings
 from jobs import catalog
 from jobs.action import Draft, Rejected, Sender, accept
 from jobs.families import KINDS
-from tests.api.service import Service, running
+from jobs.tracking import Tracking
+from tests.api.service import Service
 from tests.bench.test_adapters import TEXT, actions
 from tests.jobs.commands import Operator
 
 END = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-async def pipe(settings: Settings) -> AsyncIterator[Service]:
-    """Whatever the demo posts is applied."""
-    async with running(settings, draining=True) as service:
-        yield service
-
-
-@pytest.fixture
-def operator(pipe: Service, tmp_path: Path) -> Operator:
-    """Starts the demo."""
-    return Operator(pipe, tmp_path / "state")
 
 
 def test_the_same_seed_gives_the_same_traffic() -> None:
@@ -44,7 +29,7 @@ def test_it_looks_like_a_configurator() -> None:
     stretch = simulated(200, end=END, run="a")
     sent = actions(stretch)
     kinds = {str(action["kind"]) for action in sent}
-    assert kinds >= set(KINDS)
+    assert kinds >= {kind.name for kind in Tracking.kinds}
     good, codes = 0, set[str]()
     sender = Sender("test", "service", frozenset({"ingest"}))
     for action in sent:

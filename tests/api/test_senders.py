@@ -43,13 +43,13 @@ async def test_tokens_that_are_refused(service: Service, claims: dict[str, Any],
 
 async def test_nobody(service: Service) -> None:
     for one in OPERATIONS:
-        if one.method != "POST":
+        if one.method != "POST" or "graphql" in one.path:
             continue
         path = one.path.format(
             step="WELCOME", serial="0000-0000-0000-0000", webhookId=uuid.UUID(int=0), effectId=uuid.UUID(int=0)
         )
-        answer = await service.send({"query": "{ __typename }", **ended("s")}, path, by=None)
-        assert (answer.status, answer.body["error"]["code"]) == (401, "unauthorized"), path
+        answer = await service.send(ended("s"), path, by=None)
+        assert (answer.status, answer.error["code"]) == (401, "unauthorized"), path
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="milepost"'
     assert (await service.get("/v1/sessions/s", by=None)).status == 401
 

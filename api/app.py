@@ -11,33 +11,24 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
-from api import (
-    certificates,
-    courses,
-    effects,
-    ending,
-    errors,
-    flags,
-    graph,
-    health,
-    ingest,
-    live,
-    onboarding,
-    onboarding_overview,
-    openapi,
-    progress,
-    protocol,
-    referrals,
-    referrals_overview,
-    sessions,
-    webhooks,
-)
-from api.auth import Auth
+from api import ending, errors, flags, health, ingest, openapi, protocol, sessions
+from api.auth.senders import Auth
+from api.certificates import routes as certificates
 from api.clock import Clock
 from api.cors import CORS, Cors
-from api.event_stream import EventStream
+from api.courses import progress
+from api.courses import routes as courses
+from api.effects import routes as effects
+from api.effects import webhooks
 from api.governing import Governing
+from api.graph import endpoint as graph
+from api.live import routes as live
+from api.live.event_stream import EventStream
+from api.onboarding import overview as onboarding_overview
+from api.onboarding import routes as onboarding
 from api.rates import Rates
+from api.referrals import overview as referrals_overview
+from api.referrals import routes as referrals
 from api.state import STATE, State
 from api.waiting import Waiting
 from db import connect, log, metrics, partitions, stream

@@ -17,7 +17,7 @@ from api.operation import JSON, Json, Operation
 from api.operations import OPERATIONS, PARAMETERS, TYPES
 from jobs.action import Draft, Kind
 from jobs.families import FAMILIES, KINDS
-from jobs.session import Session
+from jobs.tracking.session import Session
 
 REF: Final = "#/components/schemas/"
 TITLE, VERSION = "Milepost", "0.1.0"

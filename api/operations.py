@@ -9,19 +9,17 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from api import (
-    certificates_operations,
-    courses_operations,
-    effects_operations,
-    flags_operations,
-    graph_operations,
-    live_operations,
-    onboarding_operations,
-    progress_operations,
-    referrals_operations,
-    webhooks_operations,
-)
+from api import flags_operations
+from api.certificates import operations as certificates_operations
+from api.courses import operations as courses_operations
+from api.courses import progress_operations
+from api.effects import operations as effects_operations
+from api.effects import webhooks_operations
+from api.graph import operations as graph_operations
+from api.live import operations as live_operations
+from api.onboarding import operations as onboarding_operations
 from api.operation import BY_ANY, BY_HEADER, JSON, OBJECT, TAKES, WHO, Json, Operation
+from api.referrals import operations as referrals_operations
 
 _TAKEN: Final = {
     202: ("Durable; it will be applied.", JSON, "Answer"),

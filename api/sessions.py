@@ -13,8 +13,8 @@ from api import reads
 from api.errors import Problem
 from api.state import STATE, State
 from jobs.action import Sender
-from jobs.session import Session
-from jobs.tracking import AUTO, QUERIES, encode
+from jobs.tracking.family import AUTO, QUERIES, encode
+from jobs.tracking.session import Session
 
 _FORM: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
 """An id as clients may choose it, or one of ours, which is longer by what we put around it."""

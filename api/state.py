@@ -9,7 +9,7 @@ import asyncpg
 from aiohttp import web
 from redis.asyncio import Redis
 
-from api.auth import Auth
+from api.auth.senders import Auth
 from api.clock import Clock
 from api.rates import Rates
 from api.waiting import Waiting

@@ -17,10 +17,11 @@ from rich.console import Console
 from db import command, connect, stream
 from db.command import run
 from db.settings import Settings, stop
-from jobs import dead, effects_command, importing, lines, rebuild, sending
+from jobs import dead, importing, lines, rebuild, sending
 from jobs import status as statuses
 from jobs.bar import Bar
 from jobs.checkpoint import Checkpoint
+from jobs.effects import command as effects_command
 from jobs.family import Difference
 
 T = TypeVar("T")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from jobs import family
-from jobs.courses import Courses
-from jobs.onboarding import Onboarding
-from jobs.referral import Referrals
-from jobs.tracking import Tracking
+from jobs.courses.family import Courses
+from jobs.onboarding.family import Onboarding
+from jobs.referrals.family import Referrals
+from jobs.tracking.family import Tracking
 
 FAMILIES: Final[tuple[family.Family, ...]] = (Tracking(), Onboarding(), Referrals(), Courses())
 BY_KIND: Final = family.index(FAMILIES)

@@ -22,9 +22,10 @@ from bench.rows import Row
 from db import dev, metrics, models, stream
 from db.settings import Settings
 from db.state import State
-from jobs import action, session
+from jobs import action
 from jobs.action import Draft, Kind
 from jobs.families import KINDS
+from jobs.tracking import session
 from tests.api.service import Service, running
 from worker import apply, batch, drain, seen
 

@@ -16,8 +16,8 @@ import msgspec
 
 from db import sql, stream
 from db.stream import Entry, Position
-from jobs import outbox
 from jobs.action import OWN_ID, Action
+from jobs.effects import outbox
 from jobs.families import BY_KIND, FAMILIES
 from jobs.family import NOTHING, Effect, Emitted, Family, Live, Outcome
 from worker.seen import Seen

@@ -9,7 +9,7 @@ from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
 from db.settings import Settings
-from jobs.lookups import Lookups
+from jobs.courses.lookups import Lookups
 
 
 class Context(TypedDict):

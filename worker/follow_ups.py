@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from db import log, stream
 from db.stream import Log, Unavailable
 from jobs.action import Action
-from jobs.outbox import QUERIES
+from jobs.effects.outbox import QUERIES
 
 logger = log.get("follow_ups")
 

@@ -24,8 +24,8 @@ from redis.exceptions import RedisError
 
 from db import connect, keys, log
 from db.settings import Settings
-from jobs import carriers, destinations
-from jobs.deliveries import Courier
+from jobs.effects import carriers, destinations
+from jobs.effects.deliveries import Courier
 from worker import arq_redis
 
 logger = log.get("outbox")

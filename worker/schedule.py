@@ -25,9 +25,9 @@ from redis.exceptions import RedisError
 
 from db import days, keys, log, models, sql, stream
 from db.settings import Settings
-from jobs import session
-from jobs.lookups import Lookups
-from jobs.tracking import QUERIES as TRACKING
+from jobs.courses.lookups import Lookups
+from jobs.tracking import session
+from jobs.tracking.family import QUERIES as TRACKING
 from worker import arq_redis
 from worker.context import Context
 from worker.course_jobs import look_up, recompute_courses, stop_asking

@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from db import keys, sql
-from jobs import deliveries, effects
+from jobs.effects import deliveries
+from jobs.effects import effect as effects
 from worker import outbox
 from worker.context import Context
 

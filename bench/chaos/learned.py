@@ -18,7 +18,10 @@ from bench.chaos.receiver import Receiver
 from bench.chaos.stage import until
 from bench.chaos.system import PARTITIONS, System, Violation
 from db import keys, sql, stream
-from jobs import checklist, course_models, destinations, onboarding
+from jobs.courses import models as course_models
+from jobs.effects import destinations
+from jobs.onboarding import checklist
+from jobs.onboarding import family as onboarding
 
 QUERIES: Final = sql.load((Path(__file__).parent / "learners.sql").read_text())
 SHOWN: Final = 5

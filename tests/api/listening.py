@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiohttp import web
 
-from api.audience import Audience
-from api.live import AUDIENCE
+from api.live.audience import Audience
+from api.live.routes import AUDIENCE
 from tests.api.service import Service
 
 PATIENCE = 15.0

@@ -17,9 +17,9 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from api import auth as auths
-from api import key_source
-from api.auth import Auth
+from api.auth import key_source
+from api.auth import senders as auths
+from api.auth.senders import Auth
 from db import connect, keys, service_keys
 from db.settings import Settings
 from tests.api.doors import Client, door

@@ -23,12 +23,14 @@ from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 from nats.aio.msg import Msg
 
-from api import certificate_fonts, certificate_page, certificate_pdf, certificates
-from api.certificate import MOST_CHARACTERS, Certificate, shown
-from api.certificates import DESK, DRAWN_AT_ONCE, DRAWN_WAITING, Desk
+from api.certificates import fonts, pdf
+from api.certificates import page as certificate_page
+from api.certificates import routes as certificates
+from api.certificates.routes import DESK, DRAWN_AT_ONCE, DRAWN_WAITING, Desk
+from api.certificates.shown import MOST_CHARACTERS, Certificate, shown
 from api.errors import Problem
 from db.settings import Settings
-from jobs import certificate as issued
+from jobs.courses import certificate as issued
 from tests import nats_server
 from tests.api.service import Answer, Service, running
 
@@ -86,7 +88,7 @@ def scanned(body: bytes) -> list[str]:
 
 
 def test_the_pdf_says_what_it_is_for() -> None:
-    body = certificate_pdf.render(ONE, URL, "en")
+    body = pdf.render(ONE, URL, "en")
     written = text(body)
     for part in ("Certificate of Completion", ONE.learner_name, ONE.course_title, "November 21, 2026", ONE.serial, URL):
         assert str(part) in written
@@ -98,29 +100,29 @@ def test_the_pdf_says_what_it_is_for() -> None:
 
 
 def test_the_qr_code_leads_to_the_page() -> None:
-    assert scanned(certificate_pdf.render(ONE, URL, "en")) == [URL]
+    assert scanned(pdf.render(ONE, URL, "en")) == [URL]
     long = f"https://{'very-' * 20}long.example.com:8443/milepost/certificates/7K3M-9QXZ-2VBN-4HTC"
-    assert scanned(certificate_pdf.render(REVOKED, long, "de")) == [long]
+    assert scanned(pdf.render(REVOKED, long, "de")) == [long]
 
 
 def test_a_revoked_one_says_so() -> None:
-    written = text(certificate_pdf.render(REVOKED, URL, "en"))
+    written = text(pdf.render(REVOKED, URL, "en"))
     assert "REVOKED" in written
     assert "Revoked on December 31, 2026 · Reason: Issued in error" in written
-    assert "WIDERRUFEN" in text(certificate_pdf.render(replace(REVOKED, revoked_reason=None), URL, "de"))
+    assert "WIDERRUFEN" in text(pdf.render(replace(REVOKED, revoked_reason=None), URL, "de"))
 
 
 def test_without_a_name_the_holder_is_meant() -> None:
-    written = text(certificate_pdf.render(replace(ONE, learner_name=None), URL, "en"))
+    written = text(pdf.render(replace(ONE, learner_name=None), URL, "en"))
     assert "The holder of this certificate has successfully completed the course Pottery for Beginners" in written
 
 
 def test_equal_input_gives_equal_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = certificate_pdf.render(REVOKED, URL, "es")
+    first = pdf.render(REVOKED, URL, "es")
     monkeypatch.setattr(time, "time", lambda: 4e9)
-    assert certificate_pdf.render(replace(REVOKED), URL, "es") == first
+    assert pdf.render(replace(REVOKED), URL, "es") == first
     assert opened(first).get_metadata_dict()["CreationDate"].startswith("D:20261121093000")
-    assert certificate_pdf.render(replace(REVOKED, course_title="Pottery"), URL, "es") != first
+    assert pdf.render(replace(REVOKED, course_title="Pottery"), URL, "es") != first
 
 
 @pytest.mark.parametrize(
@@ -140,23 +142,23 @@ def test_equal_input_gives_equal_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_letters_of_many_scripts_are_there(name: str) -> None:
-    assert certificate_fonts.printable(name) == name
-    assert name in text(certificate_pdf.render(replace(ONE, learner_name=name), URL, "en"))
+    assert fonts.printable(name) == name
+    assert name in text(pdf.render(replace(ONE, learner_name=name), URL, "en"))
 
 
 @pytest.mark.parametrize("name", ["محمد علی", "שרה כהן", "प्रिया शर्मा", "தமிழ்", "অনিতা"])
 def test_scripts_that_are_shaped_have_all_their_letters(name: str) -> None:
     """Their text does not come back letter by letter: what is drawn has another order or form."""
-    assert certificate_fonts.printable(name) == name
-    with_name, without = (certificate_pdf.render(replace(ONE, learner_name=one), URL, "en") for one in (name, "x"))
+    assert fonts.printable(name) == name
+    with_name, without = (pdf.render(replace(ONE, learner_name=one), URL, "en") for one in (name, "x"))
     assert len(with_name) > len(without) + 1000
     assert "\ufffd" not in text(with_name)
 
 
 def test_what_no_font_has_is_left_out() -> None:
-    assert certificate_fonts.printable("Ada 🎓 Lovelace") == "Ada Lovelace"
-    assert "Ada Lovelace" in text(certificate_pdf.render(replace(ONE, learner_name="Ada 🎓 Lovelace"), URL, "en"))
-    assert "The holder" in text(certificate_pdf.render(replace(ONE, learner_name="🎓"), URL, "en"))
+    assert fonts.printable("Ada 🎓 Lovelace") == "Ada Lovelace"
+    assert "Ada Lovelace" in text(pdf.render(replace(ONE, learner_name="Ada 🎓 Lovelace"), URL, "en"))
+    assert "The holder" in text(pdf.render(replace(ONE, learner_name="🎓"), URL, "en"))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ def test_what_no_font_has_is_left_out() -> None:
     ids=lambda title: f"{title[:12]} ({len(title)})",
 )
 def test_long_titles_stay_on_the_page(title: str) -> None:
-    body = certificate_pdf.render(replace(ONE, course_title=title, learner_name=title), URL, "en")
+    body = pdf.render(replace(ONE, course_title=title, learner_name=title), URL, "en")
     page = opened(body)[0]
     width, height = page.get_size()
     words = page.get_textpage()
@@ -205,7 +207,7 @@ HOSTILE = [
 @pytest.mark.parametrize("value", HOSTILE, ids=ascii)
 def test_hostile_text_stays_text(value: str) -> None:
     certificate = replace(REVOKED, learner_name=value, course_title=value, revoked_reason=value)
-    body = certificate_pdf.render(certificate, URL, "en")
+    body = pdf.render(certificate, URL, "en")
     assert scanned(body) == [URL]
     assert f"Verify this certificate at {URL}" in text(body)
     html = certificate_page.of(certificate, URL, "en")
@@ -218,7 +220,7 @@ def test_hostile_text_stays_text(value: str) -> None:
 @given(st.text(max_size=60), st.text(max_size=200))
 def test_any_text_can_be_drawn(name: str, title: str) -> None:
     certificate = replace(REVOKED, learner_name=name, course_title=title, revoked_reason=title)
-    assert len(opened(certificate_pdf.render(certificate, URL, "en"))) == 1
+    assert len(opened(pdf.render(certificate, URL, "en"))) == 1
     certificate_page.of(certificate, URL, "en").encode()
 
 
@@ -502,7 +504,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise ValueError("broken")
         return certificate.serial.encode()
 
-    monkeypatch.setattr(certificate_pdf, "render", render)
+    monkeypatch.setattr(pdf, "render", render)
     return drawn
 
 

@@ -12,7 +12,7 @@ import pytest
 import schemathesis
 
 from db.settings import Settings
-from jobs import effects
+from jobs.effects import effect as effects
 from tests.api.service import running
 from tests.api.test_openapi import CHECKS, DOCUMENT, FUZZ
 from tests.api.test_webhooks import LOCAL, Admin

@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from api import graphiql
+from api.graph import graphiql
 from tests.api.graph import PATH, Learner
 from tests.api.service import Service
 

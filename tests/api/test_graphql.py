@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from graphql import print_schema
 
-from api import graph_mutations, graph_queries, graph_schema
+from api.graph import mutations, queries
+from api.graph import schema as graph_schema
 from tests.api.graph import COURSE, CREATE, DELETE, FIND, LIST, MARK, PATH, ROW, STATS, UPDATE, WATCH, Learner, fresh
 from tests.api.service import Service, running
 
@@ -58,8 +59,8 @@ def test_the_schema_is_in_its_normal_form_and_every_root_field_resolves() -> Non
     assert print_schema(schema) + "\n" == graph_schema.FILE.read_text()
     assert schema.query_type is not None
     assert schema.mutation_type is not None
-    assert schema.query_type.fields.keys() == graph_queries.QUERIES.keys()
-    assert schema.mutation_type.fields.keys() == graph_mutations.MUTATIONS.keys()
+    assert schema.query_type.fields.keys() == queries.QUERIES.keys()
+    assert schema.mutation_type.fields.keys() == mutations.MUTATIONS.keys()
 
 
 async def test_a_row_as_it_is_kept(learner: Learner) -> None:

@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 from graphql import get_introspection_query
 
-from api import graph_queries
-from jobs import course_models
+from api.graph import queries
 from jobs.action import is_id
+from jobs.courses import models as course_models
 from tests.api.graph import CREATE, FIND, MARK, PATH, STATS, Learner
 from tests.api.service import Answer, Service, running
 
@@ -179,7 +179,7 @@ async def test_no_fault_of_ours_is_told(
 
 
 async def test_a_fault_below_a_resolver_is_not_told_either(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_queries, "whole", lambda _: "a secret that is no number")
+    monkeypatch.setattr(queries, "whole", lambda _: "a secret that is no number")
     await learner.create("lesson")
     answer = await learner.post("{ userProgressList { success items { id watch_time_seconds } } }")
     assert {one["extensions"]["code"] for one in answer.body["errors"]} == {"internal"}

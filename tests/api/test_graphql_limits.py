@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from graphql import parse
 
-from api import graph_documents, graph_schema
-from api.graph_documents import Documents, Limits, Refused
+from api.graph import documents as graph_documents
+from api.graph import schema as graph_schema
+from api.graph.documents import Documents, Limits, Refused
 from tests.api.graph import Learner
 from tests.api.service import Service
 
@@ -143,7 +144,7 @@ def test_documents_are_parsed_once_and_bounded(monkeypatch: pytest.MonkeyPatch) 
         parsed.append(source)
         return parse(source, **more)
 
-    monkeypatch.setattr("api.graph_documents.parse", counted)
+    monkeypatch.setattr("api.graph.endpoint.documents.parse", counted)
     monkeypatch.setattr(graph_documents, "REMEMBERED", 100)
     held = documents()
     first = "{ __typename } # first"

@@ -14,9 +14,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from api.auth.jwks import Jwks
+from api.auth.jwt_tokens import Tokens
 from api.errors import Problem
-from api.jwks import Jwks
-from api.jwt_tokens import Tokens
 from db.settings import Settings
 from jobs.action import Sender
 from tests.api.identity_provider import Provider, claims, private_key, provider
@@ -262,7 +262,7 @@ async def test_an_address_where_nobody_listens() -> None:
 
 
 async def test_withdrawn_keys_go_in_passing(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.jwks.FRESH_SECONDS", -1.0)
+    monkeypatch.setattr("api.auth.jwks.FRESH_SECONDS", -1.0)
     verifier = tokens(jwt_jwks_url=idp.url)
     jwks = verifier.jwks = Jwks(idp.url, interval=0)
     old = idp.sign("RS256")

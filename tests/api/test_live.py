@@ -15,8 +15,9 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from api import app, audience, listener
-from api import live as route
+from api import app
+from api.live import audience, listener
+from api.live import routes as route
 from db import connect, keys, live, partitions, service_keys, stream
 from db.settings import Settings
 from tests.api.listening import Event, Stream, listening

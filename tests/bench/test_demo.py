@@ -12,7 +12,7 @@ from bench.traffic import SPAN, simulated
 from jobs import catalog
 from jobs.action import Draft, Rejected, Sender, accept
 from jobs.families import KINDS
-from jobs.tracking import Tracking
+from jobs.tracking.family import Tracking
 from tests.api.service import Service
 from tests.bench.test_adapters import TEXT, actions
 from tests.jobs.commands import Operator

@@ -11,15 +11,15 @@ import msgspec
 from hypothesis import strategies as st
 
 from db.stream import START as NOWHERE
-from jobs import lesson_progress as lessons
 from jobs.action import Action
-from jobs.certificate import Certificate
-from jobs.course_kinds import KINDS, CourseChanged
-from jobs.course_progress import RECKONED, Course, Enrolment
-from jobs.course_states import States
-from jobs.courses import Courses
+from jobs.courses import lesson as lessons
+from jobs.courses.certificate import Certificate
+from jobs.courses.course import RECKONED, Course, Enrolment
+from jobs.courses.family import Courses
+from jobs.courses.kinds import KINDS, CourseChanged
+from jobs.courses.lesson import LessonProgress
+from jobs.courses.states import States
 from jobs.family import Item
-from jobs.lesson_progress import LessonProgress
 from tests.jobs.making import NOW, START
 
 MINUTE = timedelta(minutes=1)

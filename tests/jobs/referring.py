@@ -10,10 +10,11 @@ from typing import Any
 import asyncpg
 
 from db.stream import START as NOWHERE
-from jobs import referral_codes, referral_facts
 from jobs.action import Action
 from jobs.families import BY_KIND
 from jobs.family import Item
+from jobs.referrals import codes
+from jobs.referrals import facts as referral_facts
 from tests.jobs.making import NOW, START
 
 
@@ -34,7 +35,7 @@ def make(
 
 def code_of(org: str) -> str:
     """The code that an organisation gets when no other has taken it."""
-    return referral_codes.candidate("CLIP", org, 0)
+    return codes.candidate("CLIP", org, 0)
 
 
 def items(actions: Iterable[Action]) -> list[Item]:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db import allowed
-from jobs import posting
-from jobs.addresses import Forbidden, Guard
+from jobs.effects import posting
+from jobs.effects.addresses import Forbidden, Guard
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "93.184.216.34", "172.15.255.255", "172.32.0.1", "2606:4700:4700::1111", "2a00:1450::1"]
 PRIVATE = [

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import certificate as certificates
-from jobs import course_models as models
-from jobs import course_progress as progress
 from jobs.action import Action
-from jobs.certificate import Certificate
-from jobs.course_kinds import KINDS
+from jobs.courses import certificate as certificates
+from jobs.courses import course as progress
+from jobs.courses import models
+from jobs.courses.certificate import Certificate
+from jobs.courses.kinds import KINDS
 from tests.jobs.learning import (
     CATALOG,
     EMPTY,

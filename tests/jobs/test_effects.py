@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import destinations, effect_log, effects
-from jobs.destinations import Invalid
-from jobs.effect_log import Cursor
+from jobs.effects import destinations
+from jobs.effects import effect as effects
+from jobs.effects import history as effect_log
+from jobs.effects.destinations import Invalid
+from jobs.effects.history import Cursor
 from jobs.family import Effect
 from tests.worker.receiver import AT, effect
 

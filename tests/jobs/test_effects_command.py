@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from jobs import effects
+from jobs.effects import effect as effects
 from tests.api.service import Service
 from tests.jobs.commands import Operator
 from tests.worker import receiver

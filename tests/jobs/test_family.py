@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs import families, family
-from jobs.tracking import Tracking
+from jobs.tracking.family import Tracking
 
 
 def test_every_kind_leads_to_its_family_and_table() -> None:

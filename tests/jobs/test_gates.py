@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from jobs import gates
-from jobs.gates import Gate, Gates
+from jobs.effects import gates
+from jobs.effects.gates import Gate, Gates
 
 
 async def test_it_opens_while_they_arrive_and_closes_while_they_fail() -> None:

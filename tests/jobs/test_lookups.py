@@ -17,9 +17,9 @@ from hypothesis import given
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from jobs.breaker import Breaker
-from jobs.lookup_answers import Course, Lesson, NoAnswer, User, read
-from jobs.lookups import SUBJECTS, Lookups
+from jobs.courses.answers import Course, Lesson, NoAnswer, User, read
+from jobs.courses.breaker import Breaker
+from jobs.courses.lookups import SUBJECTS, Lookups
 from tests import nats_server
 
 COURSE = {

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 from db import stored_catalog
 from jobs import catalog as catalogs
-from jobs import checklist, onboarding, onboarding_facts
 from jobs.action import Action, Draft, Rejected, Sender, accept
-from jobs.checklist import Checklist
 from jobs.families import KINDS
-from jobs.onboarding import COMPLETED, DONE, SKIPPED, Onboarding, States
+from jobs.onboarding import checklist
+from jobs.onboarding import facts as onboarding_facts
+from jobs.onboarding import family as onboarding
+from jobs.onboarding.checklist import Checklist
+from jobs.onboarding.family import COMPLETED, DONE, SKIPPED, Onboarding, States
 from tests.jobs.making import NOW, START, cuts
 
 FAMILY = Onboarding()

@@ -14,7 +14,7 @@ from bench.traffic import Request, simulated
 from db import connect
 from jobs import rebuild
 from jobs.family import Difference
-from jobs.tracking import QUERIES as TRACKING
+from jobs.tracking.family import QUERIES as TRACKING
 from tests.api.service import Service
 from tests.jobs.commands import Operator, settled
 

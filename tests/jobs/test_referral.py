@@ -14,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db import stored_catalog
-from jobs import attribution, catalog, referral_codes
+from jobs import catalog
 from jobs.action import Action, is_id
 from jobs.families import BY_KIND
 from jobs.family import Outcome
+from jobs.referrals import attribution
+from jobs.referrals import codes as referral_codes
 from tests.jobs.making import NOW, START
 from tests.jobs.referring import code_of, items, make, rebuilt_differences, state
 from worker import apply

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import session as fold
-from jobs.session import Device, Session
+from jobs.tracking import session as fold
+from jobs.tracking.session import Device, Session
 from tests.jobs.making import START, make
 
 MINUTE = timedelta(minutes=1)

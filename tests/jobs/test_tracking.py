@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.stream import START as NOWHERE
-from jobs import session as fold
 from jobs.action import Action, Draft
 from jobs.families import BY_KIND, FAMILIES
 from jobs.family import Item
-from jobs.session import Session
-from jobs.tracking import States, Tracking, metric_subject, session_subject
+from jobs.tracking import session as fold
+from jobs.tracking.family import States, Tracking, metric_subject, session_subject
+from jobs.tracking.session import Session
 from tests.jobs import oracle
 from tests.jobs.making import NOW, START, cuts, make, named, wandering
 from worker import apply

@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from jobs import delivery, effects, webhooks
-from jobs.delivery import Attempt, Delivery
+from jobs.effects import delivery, webhooks
+from jobs.effects import effect as effects
+from jobs.effects.delivery import Attempt, Delivery
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
@@ -133,8 +134,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("right", [True, False])
 async def test_the_library_for_javascript_verifies_a_real_delivery(node: Path, right: bool) -> None:
-    from jobs import posting
-    from jobs.addresses import Guard
+    from jobs.effects import posting
+    from jobs.effects.addresses import Guard
 
     words = ("node", "receiver.mjs", SECRET if right else webhooks.new_secret())
     process = await asyncio.create_subprocess_exec(*words, cwd=node, stdout=asyncio.subprocess.PIPE)

@@ -16,7 +16,8 @@ import asyncpg
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from jobs import destinations, effects
+from jobs.effects import destinations
+from jobs.effects import effect as effects
 from jobs.family import Effect
 
 AT = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)

@@ -15,11 +15,11 @@ from db import connect, keys, partitions, stream
 from db.connect import Server
 from db.settings import Settings
 from db.stream import Position
-from jobs import session as fold
 from jobs.action import Action
 from jobs.families import FAMILIES
-from jobs.session import Session
-from jobs.tracking import encode
+from jobs.tracking import session as fold
+from jobs.tracking.family import encode
+from jobs.tracking.session import Session
 from tests.jobs import oracle
 from worker import batch, drain
 from worker.apply import Applied

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from jobs import course_models as models
+from jobs.courses import models
 from tests.jobs.learning import act
 from tests.worker.rig import Rig
 from tests.worker.test_courses import differences, model, teach

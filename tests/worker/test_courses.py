@@ -18,13 +18,13 @@ from nats.aio.msg import Msg
 from db import connect, keys
 from db.settings import Settings
 from db.stream import Log
-from jobs import course_catalog as catalog
-from jobs import course_lookups, course_recompute, course_states, rebuild
-from jobs import course_models as models
+from jobs import rebuild
 from jobs.action import Action
-from jobs.course_catalog import LessonBody, NamedCourse
+from jobs.courses import catalog, models, recompute, undescribed
+from jobs.courses import states as course_states
+from jobs.courses.catalog import LessonBody, NamedCourse
+from jobs.courses.lookups import Lookups
 from jobs.families import FAMILIES
-from jobs.lookups import Lookups
 from tests import nats_server
 from tests.jobs.learning import CATALOG, MINUTE, Memory, act, items, oracle_certified, oracle_courses, oracle_lessons
 from tests.jobs.making import NOW, START
@@ -146,7 +146,7 @@ async def follow_ups(rig: Rig) -> AsyncIterator[FollowUps]:
 
 async def recomputed(rig: Rig, chunk: int = 2) -> int:
     """All changed courses, through the log; how many actions that took."""
-    await course_recompute.run(rig.pool, datetime.now(UTC), chunk)
+    await recompute.run(rig.pool, datetime.now(UTC), chunk)
     async with follow_ups(rig) as back:
         number = await back.sweep()
     await rig.finish()
@@ -218,7 +218,7 @@ async def test_a_recomputation_that_dies_goes_on_where_it_was(rig: Rig) -> None:
     await rig.put([act("1", "lesson.completed", user=f"u{n}", lessonId="bowline") for n in range(7)])
     await rig.finish()
     for _ in range(2):  # two chunks are committed, then the process dies
-        assert await course_recompute._chunk(rig.pool, NOW, 2) in (0, 2)
+        assert await recompute._chunk(rig.pool, NOW, 2) in (0, 2)
     assert await rig.fetch("SELECT count(*) FROM courses WHERE pending") == [2]
     assert await recomputed(rig) == 7
     assert await rig.fetch("SELECT count(*) FROM course_events WHERE kind = 'course.changed'") == [7]
@@ -364,7 +364,7 @@ async def services() -> AsyncIterator[str]:
 
 async def looked_up(rig: Rig, lookups: Lookups | None) -> int:
     """Ask for what waits, and apply what comes again; how many."""
-    number = await course_lookups.run(rig.pool, lookups, datetime.now(UTC))
+    number = await undescribed.run(rig.pool, lookups, datetime.now(UTC))
     async with follow_ups(rig) as back:
         await back.sweep()
     await rig.finish()
@@ -428,6 +428,6 @@ async def test_when_nobody_answers_the_catalog_decides(rig: Rig, away: str) -> N
 async def test_look_ups_of_a_process_that_died_are_taken_by_another(rig: Rig) -> None:
     await rig.put(UNKNOWN)
     await rig.finish()
-    taken = await rig.pool.fetch(course_lookups.QUERIES["take_lookups"], 10, 0.0)
+    taken = await rig.pool.fetch(undescribed.QUERIES["take_lookups"], 10, 0.0)
     assert len(taken) == 4  # and the process dies
     assert await looked_up(rig, None) == 4

@@ -17,8 +17,8 @@ from redis.exceptions import ConnectionError as RedisGone
 
 from db import connect, keys, models, stream
 from jobs.action import Action
-from jobs.session import Session
-from jobs.tracking import encode
+from jobs.tracking.family import encode
+from jobs.tracking.session import Session
 from tests.jobs.making import NOW, START, make
 from tests.worker import rig as rigs
 from tests.worker.rig import Rig, until

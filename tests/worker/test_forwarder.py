@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from db.settings import Settings
-from jobs import effects
+from jobs.effects import effect as effects
 from jobs.family import Effect
 from tests.worker import receiver
 from tests.worker.office import office

@@ -15,7 +15,8 @@ from nats.aio.client import Client
 
 from db import ports
 from db.settings import Settings
-from jobs import destinations, effects
+from jobs.effects import destinations
+from jobs.effects import effect as effects
 from tests.worker import receiver
 from tests.worker.office import office
 from tests.worker.receiver import effect, register

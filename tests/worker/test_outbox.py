@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 from db import keys
 from db.settings import Settings
-from jobs import deliveries, delivery, destinations, gates
+from jobs.effects import deliveries, delivery, destinations, gates
 from tests.worker import receiver
 from tests.worker.office import Office, office, soon
 from tests.worker.receiver import effect, hang, register

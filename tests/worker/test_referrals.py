@@ -19,8 +19,8 @@ import pytest
 from db import keys, metrics
 from db.settings import Settings
 from db.stream import Log
-from jobs import referral_codes
 from jobs.action import Action
+from jobs.referrals import codes
 from tests.jobs.making import NOW, START
 from tests.jobs.referring import code_of, items, make, rebuilt_differences, state
 from tests.worker import rig as rigs
@@ -221,7 +221,7 @@ def deadlocks() -> float:
 
 
 async def test_two_workers_and_hardly_any_codes(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(referral_codes, "ALPHABET", "AB")
+    monkeypatch.setattr(codes, "ALPHABET", "AB")
     before = deadlocks()
     orgs = [f"o{number}" for number in range(150)]
     async with workers(settings, 2) as (rig, _):

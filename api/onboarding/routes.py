@@ -1,0 +1,213 @@
+"""Onboarding: the progress of a user, the steps of the checklist, and what operators see of both."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from api import form, ingest, reads, updates, who
+from api.auth import senders
+from api.errors import Problem
+from api.state import STATE, State
+from api.updates import Update
+from jobs.action import Draft, Sender, is_id
+from jobs.onboarding import checklist as fold
+from jobs.onboarding import family as onboarding
+from jobs.onboarding.checklist import Checklist
+
+
+class ProgressUpdate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Body of POST /v1/onboarding/progress/update; a service names the user."""
+
+    action: str
+    project_id: str
+    metadata: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    id: str | None = None
+    at: datetime | None = None
+    user_id: str | None = None
+    org_id: str | None = None
+
+
+class StepClosed(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Body of POST /v1/onboarding/steps/{step}/complete and …/skip, which may be left out."""
+
+    time_spent_seconds: float | None = None
+    id: str | None = None
+    at: datetime | None = None
+    user_id: str | None = None
+    org_id: str | None = None
+
+
+class ChecklistSkipped(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Body of POST /v1/onboarding/skip, which may be left out."""
+
+    id: str | None = None
+    user_id: str | None = None
+    org_id: str | None = None
+
+
+_update: Final = msgspec.json.Decoder(ProgressUpdate)
+_step: Final = msgspec.json.Decoder(StepClosed)
+_skip: Final = msgspec.json.Decoder(ChecklistSkipped)
+
+
+async def read_progress(request: web.Request) -> web.Response:
+    """GET /v1/onboarding/progress?after=position: what the user has done, in the words of the catalog."""
+    checklist, reached, limits = await _read(request)
+    body = fold.progress(checklist, request.app[STATE].catalog.onboarding)
+    return reads.answer(request, msgspec.json.encode(body), reached, limits)
+
+
+async def read_status(request: web.Request) -> web.Response:
+    """GET /v1/onboarding/status?after=position: the steps of the checklist."""
+    checklist, reached, limits = await _read(request)
+    body = fold.status(checklist, request.app[STATE].catalog.onboarding)
+    return reads.answer(request, msgspec.json.encode(body), reached, limits)
+
+
+async def _read(request: web.Request) -> tuple[Checklist, bool, dict[str, str]]:
+    state = request.app[STATE]
+    sender = state.auth.believed(request, "read", state.clock.seconds()) or await state.auth.sender(request, "read")
+    user_id = who.user(request, sender)
+    limits = await state.rates.check(sender, "read", user_id)
+    reached = await reads.after(request, state)
+    return await held(state, user_id), reached, limits
+
+
+async def held(state: State, user_id: str) -> Checklist:
+    """As it stands; of a user who has done nothing an empty one, and nothing is written."""
+    subject, name = f"user:{user_id}", onboarding.model_name(user_id)
+    body = await reads.model(state, subject, name, lambda conn: _load(conn, user_id))
+    return Checklist(user_id) if body is None else fold.decode(body)
+
+
+async def _load(conn: asyncpg.Connection, user_id: str) -> bytes | None:
+    found = await onboarding.load(conn, [user_id])
+    return fold.encode(found[user_id]) if user_id in found else None
+
+
+async def update_progress(request: web.Request) -> web.Response:
+    """POST /v1/onboarding/progress/update: 200 with the progress, 202 when that takes longer than `wait`."""
+    state, sender, wait = await _begin(request)
+    body = await form.read(request, _update)
+    data = {"action": body.action, "projectId": body.project_id}
+    draft = _draft(
+        request, sender, body, onboarding.DONE, data | ({"metadata": body.metadata} if body.metadata else {})
+    )
+    limits = await state.rates.check(sender, "update", draft.user_id or "")
+    (update,) = await _send(state, sender, [draft], wait)
+    if update.outcome is None:
+        return updates.accepted(update, {})
+    said = _said(update, "progress")
+    answer = {"success": True, "progress": said, "isFirstTime": update.outcome["isFirstTime"]}
+    return _answer(answer, limits)
+
+
+def _close(kind: str) -> Handler:
+    """The handler that completes or skips one step."""
+
+    async def handler(request: web.Request) -> web.Response:
+        state, sender, wait = await _begin(request)
+        body = await form.read(request, _step) if request.can_read_body else StepClosed()
+        data: dict[str, Any] = {"step": request.match_info["step"]}
+        if body.time_spent_seconds is not None:
+            data["timeSpentSeconds"] = body.time_spent_seconds
+        draft = _draft(request, sender, body, kind, data)
+        limits = await state.rates.check(sender, "update", draft.user_id or "")
+        (update,) = await _send(state, sender, [draft], wait)
+        if update.outcome is None:
+            return updates.accepted(update, {})
+        return _answer({"success": True, "status": _said(update, "status")}, limits)
+
+    return handler
+
+
+async def skip_rest(request: web.Request) -> web.Response:
+    """POST /v1/onboarding/skip: every step that is pending, in one append; nothing is written when none is."""
+    state, sender, wait = await _begin(request)
+    body = await form.read(request, _skip) if request.can_read_body else ChecklistSkipped()
+    draft = _draft(request, sender, body, onboarding.SKIPPED, {})
+    if draft.id is not None and not is_id(draft.id):
+        raise Problem("invalid_id", "an id is 1 to 128 characters without control characters", details={"path": "$.id"})
+    user_id = draft.user_id or ""
+    limits = await state.rates.check(sender, "update", user_id)
+    checklist = await held(state, user_id)
+    catalog = state.catalog.onboarding
+    drafts = [_of_step(draft, step) for step in fold.pending(checklist, catalog)]
+    if not drafts:
+        return _answer({"success": True, "status": fold.status(checklist, catalog)}, limits)
+    update = (await _send(state, sender, drafts, wait))[-1]
+    if update.outcome is None:
+        return updates.accepted(update, {})
+    return _answer({"success": True, "status": _said(update, "status")}, limits)
+
+
+def _of_step(draft: Draft, step: str) -> Draft:
+    """One action of several that come from one request: its id is made of the request's and the step."""
+    made = draft.id and "skip-" + hashlib.sha256(f"{draft.id}\n{step}".encode()).hexdigest()[:32]
+    data = msgspec.Raw(msgspec.json.encode({"step": step}))
+    return Draft(kind=draft.kind, id=made, user_id=draft.user_id, org_id=draft.org_id, data=data)
+
+
+async def _begin(request: web.Request) -> tuple[State, Sender, float]:
+    """Who may write; whoever waits is told of the user's progress, and needs the scope `read`, too."""
+    state = request.app[STATE]
+    sender = await state.auth.sender(request, "ingest")
+    wait = updates.seconds(request)
+    if wait:
+        senders.require(sender, "read")
+    return state, sender, wait
+
+
+def _draft(
+    request: web.Request,
+    sender: Sender,
+    body: ProgressUpdate | StepClosed | ChecklistSkipped,
+    kind: str,
+    data: dict[str, Any],
+) -> Draft:
+    return Draft(
+        kind=kind,
+        id=updates.key(request, body.id),
+        at=None if isinstance(body, ChecklistSkipped) else body.at,
+        user_id=who.user(request, sender, body.user_id),
+        org_id=body.org_id if body.org_id is not None else sender.org_id,
+        data=msgspec.Raw(msgspec.json.encode(data)),
+    )
+
+
+async def _send(state: State, sender: Sender, drafts: list[Draft], wait: float) -> list[Update]:
+    try:
+        return await updates.send_all(state, sender, drafts, wait)
+    except Problem as problem:
+        raise ingest.relocated("$", problem) from None
+
+
+def _said(update: Update, name: str) -> Any:
+    """A part of the outcome; the id of an action of another kind brings that one's outcome, without it."""
+    if update.outcome is None or name not in update.outcome:
+        raise Problem(
+            "id_reused", "the id belongs to an action of another kind: send a new one", details={"path": "$.id"}
+        )
+    return update.outcome[name]
+
+
+def _answer(body: dict[str, Any], limits: dict[str, str]) -> web.Response:
+    headers = {"Cache-Control": "no-store", **limits}
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+
+
+ROUTES: Final = (
+    web.get("/v1/onboarding/progress", read_progress),
+    web.post("/v1/onboarding/progress/update", update_progress),
+    web.get("/v1/onboarding/status", read_status),
+    web.post("/v1/onboarding/steps/{step}/complete", _close(onboarding.COMPLETED)),
+    web.post("/v1/onboarding/steps/{step}/skip", _close(onboarding.SKIPPED)),
+    web.post("/v1/onboarding/skip", skip_rest),
+)

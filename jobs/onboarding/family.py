@@ -1,0 +1,283 @@
+"""Onboarding: what users do for the first time, and the steps of their checklist. The subject is the user."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import asyncpg
+import msgspec
+from msgspec import Meta
+
+from db import sql
+from jobs import catalog as catalogs
+from jobs.action import Action, Draft, Kind, Rejected, Role
+from jobs.catalog import Catalog
+from jobs.family import Effect, Emitted, Facts, Item, Live, Outcome, Row, StateTable
+from jobs.onboarding import checklist as fold
+from jobs.onboarding.checklist import Checklist, Closed, Done, Qualified
+
+QUERIES: Final = sql.read("onboarding")
+COMPLETED, SKIPPED, DONE = "onboarding.step_completed", "onboarding.step_skipped", "onboarding.action_completed"
+
+ActionName = Annotated[str, Meta(min_length=1, max_length=64, examples=["created_clip"])]
+StepName = Annotated[str, Meta(min_length=1, max_length=64, examples=["WELCOME"])]
+ProjectId = Annotated[str, Meta(min_length=1, max_length=256)]
+Seconds = Annotated[float, Meta(ge=0, le=31_622_400)]
+
+
+class _Payload(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    pass
+
+
+class ActionCompleted(_Payload):
+    """A user has done one of the catalog's actions; the first time is told as `isFirstTime`."""
+
+    action: ActionName
+    project_id: ProjectId
+    metadata: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+class StepCompleted(_Payload):
+    """A step of the checklist is done, also one that was skipped before."""
+
+    step: StepName
+    time_spent_seconds: Seconds | None = None
+
+
+class StepSkipped(_Payload):
+    """A step of the checklist is left out; one that is completed stays so."""
+
+    step: StepName
+    time_spent_seconds: Seconds | None = None
+
+
+def user_subject(draft: Draft) -> str | None:
+    """The user."""
+    return None if draft.user_id is None else "user:" + draft.user_id
+
+
+def _known_action(payload: ActionCompleted, catalog: Catalog) -> None:
+    known = [one.action for one in catalog.onboarding.actions]
+    if payload.action not in known:
+        message = f"no action {payload.action!r}; there are {', '.join(known)}"
+        raise Rejected("unknown_action", message, "$.data.action")
+
+
+def _known_step(payload: StepCompleted | StepSkipped, catalog: Catalog) -> None:
+    known = catalog.onboarding.steps
+    if payload.step not in known:
+        raise Rejected("unknown_step", f"no step {payload.step!r}; there are {', '.join(known)}", "$.data.step")
+
+
+_ALL: Final[frozenset[Role]] = frozenset(("user", "service", "admin"))
+_COLUMNS: Final = (
+    *("subject", "id", "kind", "user_id", "org_id", "data", "outcome", "qualifies"),
+    *("at", "received_at", "flags"),
+)
+
+
+class States:
+    """The checklists of the users that one batch touches, and what it makes of them."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.users: dict[str, Checklist] = {}
+        self.changed: set[str] = set()
+        self.outcomes: dict[int, Outcome] = {}
+        """id() of an action of this batch -> what was said of it."""
+        self.effects: list[Effect] = []
+        self.qualified: dict[tuple[str, str], Action] = {}
+        """(user, organisation) -> the newest cause of news about it."""
+
+    def user(self, user_id: str) -> Checklist:
+        """A user's checklist, empty at first."""
+        found = self.users.get(user_id)
+        if found is None:
+            found = self.users[user_id] = Checklist(user_id)
+        return found
+
+
+class Onboarding:
+    """The family whose subject is a user on the way into the product."""
+
+    name = "onboarding"
+    group = "progress"
+    kinds: Sequence[Kind] = (
+        Kind(DONE, ActionCompleted, user_subject, _ALL, objects=("metadata",), check=_known_action),
+        Kind(COMPLETED, StepCompleted, user_subject, _ALL, check=_known_step),
+        Kind(SKIPPED, StepSkipped, user_subject, _ALL, check=_known_step),
+    )
+    facts: Sequence[Facts] = (Facts("onboarding_events", _COLUMNS, QUERIES["known_onboarding_events"]),)
+
+    def owns(self, kind: str) -> bool:
+        """Whether a kind is of this family."""
+        return kind in FOLDS
+
+    def table(self, kind: str) -> Facts:
+        """One table for all kinds."""
+        return self.facts[0]
+
+    def known(self, row: asyncpg.Record) -> Outcome:
+        """What was said the first time."""
+        found: Outcome = msgspec.json.decode(row["outcome"])
+        return found
+
+    async def load(self, conn: asyncpg.Connection, items: Sequence[Item]) -> States:
+        """The checklists of these users, and the catalog."""
+        states = States(await catalogs.load(conn))
+        states.users = await load(conn, sorted({_user(action) for _, action, _ in items}))
+        return states
+
+    def first_seen(self, states: States, subject: str, since: datetime) -> datetime | None:
+        """Every action leaves a row that knows its arrival."""
+        checklist = states.users.get(subject[5:])
+        return None if checklist is None else checklist.first_received()
+
+    def fold(self, states: States, items: Sequence[Item]) -> Mapping[str, list[Row]]:
+        """Apply each action to its user's checklist; the facts keep what was said."""
+        rows: list[Row] = []
+        for _, action, payload in items:
+            user_id = _user(action)
+            outcome, qualifies = FOLDS[action.kind](states, states.user(user_id), payload, action)
+            states.changed.add(user_id)
+            states.outcomes[id(action)] = outcome
+            rows.append(_row(action, user_id, outcome, qualifies))
+        return {self.facts[0].table: rows}
+
+    def outcome(self, states: States, action: Action) -> Outcome:
+        """`isFirstTime` and the progress; of a step the status."""
+        return states.outcomes[id(action)]
+
+    def emitted(self, states: States) -> Emitted:
+        """First times, organisations that qualify, and the progress for who listens."""
+        follow_ups = [_qualified(states, *key, cause) for key, cause in sorted(states.qualified.items(), key=_key)]
+        live = [Live(f"user:{user}", "onboarding", _told(states, user)) for user in sorted(states.changed)]
+        return Emitted(effects=states.effects, follow_ups=follow_ups, live=live)
+
+    async def save(self, conn: asyncpg.Connection, states: States) -> None:
+        """One upsert for each table."""
+        await save(conn, [states.users[user] for user in sorted(states.changed)])
+
+    def models(self, states: States) -> Iterable[tuple[str, bytes]]:
+        """The checklist; the API tells it in the words of the catalog of the moment."""
+        for user in states.changed:
+            yield model_name(user), fold.encode(states.users[user])
+
+    async def model_names(self, conn: asyncpg.Connection, items: Sequence[Item]) -> Iterable[str]:
+        """Those of the users."""
+        return {model_name(_user(action)) for _, action, _ in items}
+
+    def state_tables(self) -> Sequence[StateTable]:
+        """The checklists."""
+        from jobs.onboarding import facts as onboarding_facts
+
+        return (onboarding_facts.Checklists(),)
+
+
+def model_name(user_id: str) -> str:
+    """The read model of a user's checklist."""
+    return f"onboarding:{user_id}"
+
+
+def _user(action: Action) -> str:
+    return action.subject[5:]
+
+
+def _key(item: tuple[tuple[str, str], Action]) -> tuple[str, str]:
+    return item[0]
+
+
+def _row(action: Action, user_id: str, outcome: Outcome, qualifies: bool) -> Row:
+    told = msgspec.json.encode(outcome).decode()
+    return (
+        *(action.subject, action.id, action.kind, user_id, action.org_id, action.data.decode(), told, qualifies),
+        *(action.at, action.received_at, action.flags),
+    )
+
+
+def _done(states: States, checklist: Checklist, p: ActionCompleted, a: Action) -> tuple[Outcome, bool]:
+    is_first = fold.do(checklist, p.action, a)
+    if is_first:
+        states.effects.append(_first(checklist.user_id, p, a))
+    qualifies = a.org_id is not None and p.action == states.catalog.referrals.qualifying_action
+    if qualifies and a.org_id is not None and fold.qualify(checklist, a.org_id, a):
+        states.qualified[checklist.user_id, a.org_id] = a
+    return {"isFirstTime": is_first, "progress": fold.progress(checklist, states.catalog.onboarding)}, qualifies
+
+
+def _completed(states: States, checklist: Checklist, p: StepCompleted, a: Action) -> tuple[Outcome, bool]:
+    fold.close(checklist, p.step, a, skipped=False, seconds=p.time_spent_seconds)
+    return {"status": fold.status(checklist, states.catalog.onboarding)}, False
+
+
+def _skipped(states: States, checklist: Checklist, p: StepSkipped, a: Action) -> tuple[Outcome, bool]:
+    fold.close(checklist, p.step, a, skipped=True, seconds=p.time_spent_seconds)
+    return {"status": fold.status(checklist, states.catalog.onboarding)}, False
+
+
+# Values stay the text that they are: numbers of any length, to be written again as they came.
+_metadata: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
+FOLDS: Final[Mapping[str, Callable[[States, Checklist, Any, Action], tuple[Outcome, bool]]]] = {
+    DONE: _done,
+    COMPLETED: _completed,
+    SKIPPED: _skipped,
+}
+
+
+def _first(user_id: str, p: ActionCompleted, a: Action) -> Effect:
+    """Told once for each user and action: its id is its type. It carries the metadata, and our own fields beside it."""
+    name = f"first_{p.action}"
+    metadata = _metadata(p.metadata) if p.metadata else None
+    data = {**(metadata or {}), "userId": user_id, "orgId": a.org_id, "projectId": p.project_id, "action": p.action}
+    return Effect(name, name, a.subject, a.at, data, order=a.subject)
+
+
+def _qualified(states: States, user_id: str, org_id: str, cause: Action) -> Action:
+    """The organisation's own action. Its id is made of user and time: an earlier time is another action."""
+    at = states.users[user_id].organizations[org_id].qualified_at
+    made = hashlib.sha256(f"{user_id}\n{at.isoformat()}".encode()).hexdigest()[:32]
+    subject, kind = f"org:{org_id}", "referral.qualified"
+    return Action(f"qualified-{made}", kind, subject, at, cause.received_at, 0, b"{}", user_id=user_id, org_id=org_id)
+
+
+def _told(states: States, user_id: str) -> bytes:
+    checklist, catalog = states.users[user_id], states.catalog.onboarding
+    return msgspec.json.encode(fold.progress(checklist, catalog) | {"status": fold.status(checklist, catalog)})
+
+
+async def load(conn: asyncpg.Connection, users: Sequence[str]) -> dict[str, Checklist]:
+    """The checklists of those of these users who have one."""
+    found: dict[str, Checklist] = {}
+    for row in await conn.fetch(QUERIES["load_onboarding_actions"], users):
+        _of(found, row).actions[row["action"]] = Done(*row[2:])
+    for row in await conn.fetch(QUERIES["load_onboarding_progress"], users):
+        _of(found, row).steps[row["step"]] = Closed(*row[2:])
+    for row in await conn.fetch(QUERIES["load_onboarding_organizations"], users):
+        _of(found, row).organizations[row["org_id"]] = Qualified(*row[2:])
+    return found
+
+
+def _of(found: dict[str, Checklist], row: asyncpg.Record) -> Checklist:
+    user: str = row["user_id"]
+    if user not in found:
+        found[user] = Checklist(user)
+    return found[user]
+
+
+async def save(conn: asyncpg.Connection, changed: Sequence[Checklist]) -> None:
+    """One upsert for each table, ordered by key, so that two writers can never wait for each other."""
+    for query, rows in (
+        ("save_onboarding_actions", [(c.user_id, name, row) for c in changed for name, row in c.actions.items()]),
+        ("save_onboarding_progress", [(c.user_id, name, row) for c in changed for name, row in c.steps.items()]),
+        ("save_onboarding_organizations", [(c.user_id, n, row) for c in changed for n, row in c.organizations.items()]),
+    ):
+        if rows:
+            ordered = [(user, name, *msgspec.structs.astuple(row)) for user, name, row in sorted(rows, key=_place)]
+            await conn.execute(QUERIES[query], *map(list, zip(*ordered, strict=True)))
+
+
+def _place(row: tuple[str, str, Any]) -> tuple[str, str]:
+    return row[:2]

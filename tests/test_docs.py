@@ -276,6 +276,8 @@ def _fields(
 def _type(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(f"`{value}`" for value in sorted(schema["enum"]))
+    if schema.get("format") == "date-time":
+        return "RFC 3339 with an offset"
     if schema["type"] == "string":
         least, most = schema.get("minLength", 0), schema["maxLength"]
         return f"text, {least} to {most} characters" if least else f"text, up to {most} characters"

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def traffic(number: int, users: Sequence[str] = ("ada", "bob", "eve")) -> list[A
     made = []
     for n in range(number):
         user, got = users[n % len(users)], NOW - (number - n) * SECOND
-        kind, data = [
+        kinds: list[tuple[str, dict[str, Any]]] = [
             ("usage.consumed", {"action": "UP"}),
             ("usage.recorded", {"action": "OPEN", "quantity": n + 1, "metadata": {"n": n}}),
             ("usage.reserved", {"action": "SOFT", "quantity": 2, "ttl": 2}),
@@ -48,7 +49,8 @@ def traffic(number: int, users: Sequence[str] = ("ada", "bob", "eve")) -> list[A
             ("usage.account_set", {"zone": "Asia/Tokyo", "billing": "anniversary"}),
             ("usage.released", {"reservationId": "a2"}),
             ("plan.changed", {"plan": "NOBODYS"}),
-        ][n // len(users) % 12]
+        ]
+        kind, data = kinds[n // len(users) % len(kinds)]
         made.append(act(f"a{n}", kind, data, got=got, at=got - 40 * DAY * (n % 5 == 4), user=user))
     return made
 

@@ -13,12 +13,13 @@ import msgspec
 
 from jobs.action import Action, Kind
 from jobs.family import Emitted, Facts, Item, Live, Outcome, Refusal, Row, StateTable
-from jobs.usage import fold as usage_fold
+from jobs.usage import records, view
 from jobs.usage import states as usage_states
-from jobs.usage import view
-from jobs.usage.fold import FOLDS, Refused
+from jobs.usage.fold import FOLDS
 from jobs.usage.kinds import KINDS
-from jobs.usage.states import QUERIES, States
+from jobs.usage.refusal import Refused
+from jobs.usage.rows import QUERIES
+from jobs.usage.states import States
 
 RECORDS: Final = "usage_records"
 _outcome: Final = msgspec.json.Decoder(dict[str, Any])
@@ -30,7 +31,7 @@ class Usage:
     name = "usage"
     group = "usage"
     kinds: Sequence[Kind] = KINDS
-    facts: Sequence[Facts] = (Facts(RECORDS, usage_fold.COLUMNS, QUERIES["known_usage_records"]),)
+    facts: Sequence[Facts] = (Facts(RECORDS, records.COLUMNS, QUERIES["known_usage_records"]),)
 
     def owns(self, kind: str) -> bool:
         """Whether a kind is of this family."""
@@ -44,7 +45,7 @@ class Usage:
         """What was said the first time."""
         if row["outcome"] is not None:
             return _outcome.decode(row["outcome"])
-        return usage_fold.recorded_outcome(row["action"], row["booked"], row["period_start"], row["period_end"])
+        return records.recorded_outcome(row["action"], row["booked"], row["period_start"], row["period_end"])
 
     async def load(self, conn: asyncpg.Connection, items: Sequence[Item]) -> States:
         """One query per table, and the plans."""

@@ -1,109 +1,26 @@
-"""What usage is folded into: accounts, counters, reservations; how a batch loads and saves them."""
+"""What one batch of usage touches: how it is loaded and saved."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import asyncpg
-import msgspec
 
-from db import sql
 from jobs import catalog as catalogs
 from jobs.action import Action
 from jobs.catalog import Catalog
 from jobs.family import Emitted, Item, Outcome
-from jobs.usage import periods, plans
+from jobs.usage import periods, plans, rows
 from jobs.usage.kinds import Committed, Recorded, Released, Reserved
-from jobs.usage.periods import EPOCH, Rule
-from jobs.usage.plans import Limit, Plans
+from jobs.usage.periods import EPOCH
+from jobs.usage.plans import Plans
+from jobs.usage.rows import QUERIES, Account, Counter, CounterKey, Reservation
 
-QUERIES: Final = sql.read("usage")
 LISTED: Final = 64
 """Open reservations of a subject that a batch loads beside those that it needs: so a view knows when they expire."""
-
-CounterKey = tuple[str, str, datetime]
-"""Subject, meter, begin of the period."""
-
-
-class Account(msgspec.Struct):
-    """One row of `usage_accounts`; the fields are its columns, in order. `plan` None: the default one."""
-
-    subject: str
-    first_at: datetime
-    plan: str | None = None
-    next_plan: str | None = None
-    next_plan_at: datetime | None = None
-    overrides: dict[str, Limit] = {}
-    rules: tuple[Rule, ...] = periods.DEFAULT
-    metered: bool = False
-    revision: int = 0
-
-    def plan_at(self, when: datetime, default: str) -> str:
-        """The plan; a pending change holds by time alone."""
-        if self.next_plan_at is not None and when >= self.next_plan_at:
-            return self.next_plan or default
-        return self.plan or default
-
-    def limit(self, action: str, when: datetime, held: Plans) -> tuple[str, Limit]:
-        """(plan, limit of a meter): the subject's own, else the plan's."""
-        plan = self.plan_at(when, held.default)
-        own = self.overrides.get(action)
-        return plan, held.limit(plan, action, when) if own is None else own
-
-
-class Counter(msgspec.Struct):
-    """One row of `usage_counters`; the fields are its columns, in order."""
-
-    subject: str
-    action: str
-    period_start: datetime
-    period_end: datetime | None
-    used: int = 0
-    reserved: int = 0
-    records: int = 0
-    plan: str = ""
-    limit_version: str = ""
-    limit_value: int | None = None
-    hard: bool = True
-    overage_cap: int | None = None
-    notified: list[str] = []
-    revision: int = 0
-    closed_at: datetime | None = None
-    updated_at: datetime = EPOCH
-
-    @property
-    def key(self) -> CounterKey:
-        """Of its row."""
-        return self.subject, self.action, self.period_start
-
-    @property
-    def limit(self) -> Limit:
-        """What it was judged by last."""
-        return Limit(self.limit_value, self.hard, self.overage_cap, self.limit_version)
-
-    def judge(self, plan: str, limit: Limit) -> None:
-        """Keep what it is judged by."""
-        if limit.version != self.limit_version:
-            self.limit_version, self.limit_value = limit.version, limit.limit
-            self.hard, self.overage_cap = limit.hard, limit.overage_cap
-        self.plan = plan
-
-
-class Reservation(msgspec.Struct):
-    """One row of `usage_reservations`; the fields are its columns, in order."""
-
-    subject: str
-    id: str
-    action: str
-    quantity: int
-    period_start: datetime
-    created_at: datetime
-    expires_at: datetime
-    status: Literal["open", "committed", "released", "expired"] = "open"
-    committed: int = 0
 
 
 class States:
@@ -190,6 +107,12 @@ class States:
         return counter
 
 
+def opened(states: States, action: Action) -> Account:
+    """The account of a subject: as it is, or one that nobody has kept yet."""
+    found = states.accounts.get(action.subject)
+    return Account(action.subject, action.received_at) if found is None else found
+
+
 async def load(conn: asyncpg.Connection, items: Sequence[Item]) -> States:
     """Accounts, the counters of every period that the batch may touch, the reservations it needs."""
     oldest = min(action.received_at for _, action, _ in items)
@@ -205,9 +128,9 @@ async def load(conn: asyncpg.Connection, items: Sequence[Item]) -> States:
             until[subject] = got
     subjects = list(since)
     for row in await conn.fetch(QUERIES["load_usage_accounts"], subjects):
-        states.accounts[row["subject"]] = account(row)
+        states.accounts[row["subject"]] = rows.account(row)
     for row in await conn.fetch(QUERIES["load_usage_counters"], subjects, list(since.values())):
-        found = counter(row)
+        found = rows.counter(row)
         states.counters[found.key] = found
     await _load_reservations(conn, states, items)
     return states
@@ -237,8 +160,9 @@ async def _load_reservations(conn: asyncpg.Connection, states: States, items: Se
         found += [Reservation(*row) for row in await conn.fetch(QUERIES["load_reservations"], *keys)]
     if subjects := list(holding(states, items)):
         until = [states.latest[subject] for subject in subjects]
-        rows = await conn.fetch(QUERIES["load_open_reservations"], subjects, until, LISTED)
-        held = [Reservation(*row) for row in rows]
+        held = [
+            Reservation(*row) for row in await conn.fetch(QUERIES["load_open_reservations"], subjects, until, LISTED)
+        ]
         states.listed_until = listed_until(held, states.latest, LISTED)
         found += held
     states.take(found)
@@ -246,7 +170,7 @@ async def _load_reservations(conn: asyncpg.Connection, states: States, items: Se
     if missing := wanted - states.counters.keys():
         keys = list(map(list, zip(*missing, strict=True)))
         for row in await conn.fetch(QUERIES["find_usage_counters"], *keys):
-            one = counter(row)
+            one = rows.counter(row)
             states.counters[one.key] = one
 
 
@@ -259,61 +183,8 @@ def listed_until(held: Iterable[Reservation], now: Mapping[str, datetime], most:
     return {subject: max(expiries) for subject, expiries in later.items() if len(expiries) >= most}
 
 
-_overrides: Final = msgspec.json.Decoder(dict[str, Limit])
-_rules: Final = msgspec.json.Decoder(tuple[Rule, ...])
-_notified: Final = msgspec.json.Decoder(list[str])
-_encode: Final = msgspec.json.Encoder().encode
-
-
-def account(row: asyncpg.Record) -> Account:
-    """A row as it was read."""
-    subject, first_at, plan, next_plan, next_plan_at, overrides, rules, metered, revision = row
-    own = {} if overrides == "{}" else _overrides.decode(overrides)
-    spans = periods.DEFAULT if rules == "[{}]" else _rules.decode(rules)
-    return Account(subject, first_at, plan, next_plan, next_plan_at, own, spans, metered, revision)
-
-
-def counter(row: asyncpg.Record) -> Counter:
-    """A row as it was read."""
-    made = Counter(*row)
-    made.notified = [] if row["notified"] == "[]" else _notified.decode(row["notified"])
-    return made
-
-
 async def save(conn: asyncpg.Connection, states: States) -> None:
     """One upsert per table, ordered by key, so that two writers can never wait for each other."""
-    await save_accounts(conn, states.changed_accounts)
-    await save_counters(conn, states.changed_counters)
-    await save_reservations(conn, states.changed_reservations)
-
-
-async def save_accounts(conn: asyncpg.Connection, changed: Mapping[str, Account]) -> None:
-    """Upsert."""
-    rows = [msgspec.structs.astuple(changed[key]) for key in sorted(changed)]
-    await _save(
-        conn,
-        "save_usage_accounts",
-        [(*row[:5], _encode(row[5]).decode(), _encode(row[6]).decode(), *row[7:]) for row in rows],
-    )
-
-
-async def save_counters(conn: asyncpg.Connection, changed: Mapping[CounterKey, Counter]) -> None:
-    """Upsert; a time of closing is never taken back."""
-    rows = [msgspec.structs.astuple(changed[key]) for key in sorted(changed)]
-    await _save(conn, "save_usage_counters", [(*row[:12], _encode(row[12]).decode(), *row[13:]) for row in rows])
-
-
-async def save_reservations(conn: asyncpg.Connection, changed: Mapping[tuple[str, str], Reservation]) -> None:
-    """Upsert."""
-    await _save(conn, "save_reservations", [msgspec.structs.astuple(changed[key]) for key in sorted(changed)])
-
-
-async def _save(conn: asyncpg.Connection, query: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    if rows:
-        await conn.execute(QUERIES[query], *map(list, zip(*rows, strict=True)))
-
-
-def opened(states: States, action: Action) -> Account:
-    """The account of a subject: as it is, or one that nobody has kept yet."""
-    found = states.accounts.get(action.subject)
-    return Account(action.subject, action.received_at) if found is None else found
+    await rows.save_accounts(conn, states.changed_accounts)
+    await rows.save_counters(conn, states.changed_counters)
+    await rows.save_reservations(conn, states.changed_reservations)

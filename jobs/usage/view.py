@@ -18,7 +18,8 @@ from jobs.usage import periods, quota
 from jobs.usage.periods import Rule
 from jobs.usage.plans import Limit, Plans
 from jobs.usage.quota import Standing, rfc3339
-from jobs.usage.states import LISTED, QUERIES, Account, Counter, Reservation, States, account, counter, listed_until
+from jobs.usage.rows import QUERIES, Account, Counter, Reservation, account, counter
+from jobs.usage.states import LISTED, States, listed_until
 
 
 class Held(msgspec.Struct, array_like=True):

@@ -18,10 +18,11 @@ from jobs.family import Item
 from jobs.usage import periods
 from jobs.usage import states as usage_states
 from jobs.usage.family import RECORDS, Usage
-from jobs.usage.fold import COLUMNS
 from jobs.usage.kinds import KINDS
 from jobs.usage.plans import Plans
-from jobs.usage.states import Account, Counter, CounterKey, Reservation, States
+from jobs.usage.records import COLUMNS
+from jobs.usage.rows import Account, Counter, CounterKey, Reservation
+from jobs.usage.states import States
 from tests.jobs.making import NOW
 
 CATALOG = """

@@ -13,9 +13,9 @@ import pytest
 from db import keys, stored_catalog
 from jobs.action import Action
 from jobs.usage import plans
-from jobs.usage import states as usage_states
+from jobs.usage import rows as usage_rows
 from jobs.usage import view as usage_view
-from jobs.usage.states import QUERIES, Reservation
+from jobs.usage.rows import QUERIES, Reservation
 from tests.jobs.making import NOW
 from tests.jobs.metering import CATALOG, Memory, act, applied, catalog
 from tests.worker.rig import Rig
@@ -60,8 +60,8 @@ async def check(rig: Rig, actions: Sequence[Action]) -> Memory:
     expected = applied([actions])
     async with rig.pool.acquire() as conn:
         rows = await conn.fetch(QUERIES["load_usage_accounts"], subjects(actions))
-        accounts = [usage_states.account(row) for row in rows]
-        counters = [usage_states.counter(row) for row in await conn.fetch("SELECT * FROM usage_counters")]
+        accounts = [usage_rows.account(row) for row in rows]
+        counters = [usage_rows.counter(row) for row in await conn.fetch("SELECT * FROM usage_counters")]
         held = [Reservation(*row) for row in await conn.fetch("SELECT * FROM usage_reservations")]
         facts = await conn.fetch("SELECT subject, id, booked, outcome FROM usage_records")
         wrong = await conn.fetch(QUERIES["compare_usage"])

@@ -91,6 +91,11 @@ CREATE TABLE public.configuration_snapshots (
 )
 PARTITION BY RANGE (received_at);
 
+CREATE TABLE public.configurations (
+    digest text NOT NULL COLLATE pg_catalog."C",
+    body jsonb NOT NULL
+);
+
 CREATE TABLE public.course_events (
     subject text NOT NULL COLLATE pg_catalog."C",
     id text NOT NULL COLLATE pg_catalog."C",
@@ -115,6 +120,20 @@ CREATE TABLE public.courses (
     pending boolean DEFAULT true NOT NULL,
     watermark text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT courses_certificate_check CHECK ((certificate = ANY (ARRAY['course_completed'::text, 'lesson_completed'::text, 'none'::text])))
+);
+
+CREATE TABLE public.daily_analytics (
+    day date NOT NULL,
+    sessions bigint NOT NULL,
+    interactions bigint NOT NULL,
+    unique_users bigint NOT NULL,
+    completed_configurations bigint NOT NULL,
+    conversion_rate double precision NOT NULL,
+    average_session_duration_ms double precision NOT NULL,
+    drop_off jsonb NOT NULL,
+    prices jsonb NOT NULL,
+    revision integer NOT NULL,
+    updated_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.dead_letters (
@@ -452,6 +471,25 @@ CREATE TABLE public.referral_events (
 )
 PARTITION BY RANGE (received_at);
 
+CREATE TABLE public.rolled (
+    one boolean DEFAULT true NOT NULL,
+    through timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+    funnels text DEFAULT ''::text NOT NULL,
+    CONSTRAINT rolled_one_check CHECK (one)
+);
+
+CREATE TABLE public.rollups (
+    grain text NOT NULL COLLATE pg_catalog."C",
+    measure text NOT NULL COLLATE pg_catalog."C",
+    start timestamp with time zone NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    n bigint NOT NULL,
+    total numeric NOT NULL,
+    most double precision,
+    CONSTRAINT rollups_grain_check CHECK ((grain = ANY (ARRAY['minute'::text, 'hour'::text, 'day'::text, 'week'::text, 'all'::text])))
+)
+WITH (fillfactor='80');
+
 CREATE TABLE public.service_keys (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     name text NOT NULL,
@@ -459,6 +497,13 @@ CREATE TABLE public.service_keys (
     scopes text[] NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     revoked_at timestamp with time zone
+);
+
+CREATE TABLE public.session_rollups (
+    session_id text NOT NULL COLLATE pg_catalog."C",
+    visitor text NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    counted bytea NOT NULL
 );
 
 CREATE TABLE public.tracked_events (
@@ -476,6 +521,12 @@ CREATE TABLE public.tracked_events (
     flags smallint DEFAULT 0 NOT NULL
 )
 PARTITION BY RANGE (received_at);
+
+CREATE TABLE public.tracking_changes (
+    sessions text[] NOT NULL,
+    metrics jsonb,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
 
 CREATE TABLE public.usage_accounts (
     subject text NOT NULL COLLATE pg_catalog."C",
@@ -670,6 +721,13 @@ CREATE TABLE public.user_sessions (
 )
 WITH (fillfactor='80');
 
+CREATE TABLE public.visitor_hours (
+    visitor text NOT NULL COLLATE pg_catalog."C",
+    hour timestamp with time zone NOT NULL,
+    sessions integer NOT NULL
+)
+WITH (fillfactor='80');
+
 ALTER TABLE ONLY public.catalog
     ADD CONSTRAINT catalog_pkey PRIMARY KEY (id);
 
@@ -679,11 +737,17 @@ ALTER TABLE ONLY public.certificates
 ALTER TABLE ONLY public.configuration_snapshots
     ADD CONSTRAINT configuration_snapshots_pkey PRIMARY KEY (subject, id, received_at);
 
+ALTER TABLE ONLY public.configurations
+    ADD CONSTRAINT configurations_pkey PRIMARY KEY (digest);
+
 ALTER TABLE ONLY public.course_events
     ADD CONSTRAINT course_events_pkey PRIMARY KEY (subject, id, received_at);
 
 ALTER TABLE ONLY public.courses
     ADD CONSTRAINT courses_pkey PRIMARY KEY (course_id);
+
+ALTER TABLE ONLY public.daily_analytics
+    ADD CONSTRAINT daily_analytics_pkey PRIMARY KEY (day);
 
 ALTER TABLE ONLY public.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
@@ -757,11 +821,20 @@ ALTER TABLE ONLY public.referral_rewards
 ALTER TABLE ONLY public.referrals
     ADD CONSTRAINT referrals_pkey PRIMARY KEY (referred_org_id);
 
+ALTER TABLE ONLY public.rolled
+    ADD CONSTRAINT rolled_pkey PRIMARY KEY (one);
+
+ALTER TABLE ONLY public.rollups
+    ADD CONSTRAINT rollups_pkey PRIMARY KEY (grain, measure, start, key);
+
 ALTER TABLE ONLY public.service_keys
     ADD CONSTRAINT service_keys_hash_key UNIQUE (hash);
 
 ALTER TABLE ONLY public.service_keys
     ADD CONSTRAINT service_keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.session_rollups
+    ADD CONSTRAINT session_rollups_pkey PRIMARY KEY (session_id);
 
 ALTER TABLE ONLY public.tracked_events
     ADD CONSTRAINT tracked_events_pkey PRIMARY KEY (subject, id, received_at);
@@ -783,6 +856,9 @@ ALTER TABLE ONLY public.user_courses
 
 ALTER TABLE ONLY public.user_sessions
     ADD CONSTRAINT user_sessions_pkey PRIMARY KEY (session_id);
+
+ALTER TABLE ONLY public.visitor_hours
+    ADD CONSTRAINT visitor_hours_pkey PRIMARY KEY (visitor, hour);
 
 CREATE INDEX certificates_serial ON public.certificates USING btree (serial);
 
@@ -829,6 +905,8 @@ CREATE INDEX referrals_created ON public.referrals USING btree (created_at);
 CREATE INDEX referrals_made ON public.referrals USING btree (referrer_org_id, created_at DESC, referred_org_id);
 
 CREATE INDEX referrals_referrer ON public.referrals USING btree (referrer_org_id, status);
+
+CREATE INDEX rollups_popular ON public.rollups USING btree (n DESC, key) WHERE ((grain = 'all'::text) AND (measure = 'configuration'::text));
 
 CREATE INDEX usage_counters_open ON public.usage_counters USING btree (period_end) WHERE ((closed_at IS NULL) AND (period_end IS NOT NULL));
 

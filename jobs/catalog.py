@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from db import stored_catalog
+from jobs.analytics import funnel_catalog
+from jobs.analytics.funnel_catalog import Analytics, Funnel
 from jobs.usage import plan_catalog
 from jobs.usage.plan_catalog import Meter, PlanName, PlanSection, Usage
 
@@ -95,6 +97,8 @@ class Catalog(_Section):
     meters: Annotated[tuple[Meter, ...], Meta(min_length=1, max_length=200)]
     plans: Annotated[dict[PlanName, PlanSection], Meta(min_length=1, max_length=100)]
     usage: Usage
+    analytics: Analytics
+    funnels: Annotated[tuple[Funnel, ...], Meta(max_length=20)] = ()
 
 
 def parse(text: str) -> Catalog:
@@ -196,6 +200,7 @@ def _faults(catalog: Catalog) -> Iterator[tuple[Path, str]]:
     if referrals.qualifying_action not in {one.action for _, one in actions}:
         yield ("referrals", "qualifyingAction"), f"{referrals.qualifying_action} is no action of [onboarding]"
     yield from plan_catalog.faults(catalog.meters, catalog.plans, catalog.usage)
+    yield from funnel_catalog.faults(catalog.analytics, catalog.funnels)
 
 
 def _twice(named: Iterable[tuple[Path, str]], taken: Sequence[str]) -> Iterator[tuple[Path, str]]:

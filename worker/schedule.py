@@ -31,6 +31,7 @@ from jobs.tracking.family import QUERIES as TRACKING
 from worker import arq_redis
 from worker.context import Context
 from worker.course_jobs import look_up, recompute_courses, stop_asking
+from worker.rollup_jobs import roll_up, tidy_rollups
 from worker.sweeps import count_deliveries, drop_effects, settle_deliveries, sweep_deliveries
 
 logger = log.get("schedule")
@@ -99,6 +100,8 @@ SCHEDULES: Final[tuple[tuple[Job, dict[str, Any]], ...]] = (
     (count_deliveries, {"second": set(range(5, 60, 10))}),
     (settle_deliveries, {"second": {50}}),
     (drop_effects, {"minute": {37}, "second": 0}),
+    (roll_up, {"second": set(range(0, 60, 2))}),
+    (tidy_rollups, {"second": {25}}),
     (recompute_courses, {"second": set(range(3, 60, 5))}),
     (look_up, {"second": set(range(1, 60, 2))}),
 )

@@ -83,6 +83,10 @@ ON CONFLICT (session_id) DO UPDATE SET
     total_price = EXCLUDED.total_price, priced_at = EXCLUDED.priced_at, completion_percentage =
     EXCLUDED.completion_percentage, completed_at = EXCLUDED.completed_at;
 
+-- name: note_changes
+-- one row for a batch, in its transaction: what the rollups look at next
+INSERT INTO tracking_changes (sessions, metrics) VALUES ($1::text[], $2::jsonb);
+
 -- name: end_idle_sessions
 -- 30 idle minutes end a session; rows that a batch holds are left to the next sweep
 UPDATE user_sessions s SET ended_at = s.last_at

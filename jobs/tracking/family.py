@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from db import sql
 from jobs.action import Action, Draft, Kind, Role
+from jobs.analytics import metrics
 from jobs.family import NOTHING, Emitted, Facts, Item, Outcome, Row, StateTable
 from jobs.tracking import session as fold
 from jobs.tracking.session import Session
@@ -206,6 +207,8 @@ class Tracking:
                 changed[session.session_id] = session
             table, row = FOLDS[action.kind](payload, session, action)
             rows.setdefault(table, []).append(row)
+        # name, value, additional data, at
+        states.metrics = [row[6:10] for row in rows.get(METRICS, ())]
         return rows
 
     def outcome(self, states: States, action: Action) -> Outcome:
@@ -219,10 +222,12 @@ class Tracking:
         return NOTHING
 
     async def save(self, conn: asyncpg.Connection, states: States) -> None:
-        """One upsert, ordered by key, so that two writers can never wait for each other."""
+        """One upsert, ordered by key, so that two writers can never wait for each other; and a note for the rollups."""
         if states.changed:
             rows = [msgspec.structs.astuple(states.changed[key]) for key in sorted(states.changed)]
             await conn.execute(QUERIES["save_sessions"], *map(list, zip(*rows, strict=True)))
+        noted = metrics.noted(states.metrics).decode() if states.metrics else None
+        await conn.execute(QUERIES["note_changes"], sorted(states.changed), noted)
 
     def models(self, states: States) -> Iterable[tuple[str, bytes]]:
         """A session as `GET /v1/sessions/{id}` shows it."""
@@ -251,6 +256,7 @@ class States:
         self.sessions: dict[str, Session] = {}
         self.visits: dict[str, list[Session]] = {}
         self.changed: dict[str, Session] = {}
+        self.metrics: list[Row] = []
         self.given: dict[int, str] = {}
         """id() of a visitor's action of this batch -> its session, which later ones of the batch must not change."""
 

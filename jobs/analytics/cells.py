@@ -1,0 +1,186 @@
+"""Rollups: additive counts by measure, time and key, and how what is counted once becomes counts of several grains.
+
+A cell is one number that an answer adds up. What a session counts for (its base) names each time once, at the finest
+grain its measure needs; `spread` makes the cells of the coarser ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+Grain = Literal["minute", "hour", "day", "week", "all"]
+MINUTE, HOUR, DAY, WEEK = 60, 3600, 86_400, 7 * 86_400
+_SECONDS: Final[Mapping[Grain, int]] = {"minute": MINUTE, "hour": HOUR, "day": DAY}
+MONDAY: Final = 4 * DAY
+"""1970-01-05, in seconds: where weeks are counted from."""
+
+KEPT: Final[Mapping[Grain, int]] = {"minute": 2 * HOUR, "hour": 72 * HOUR}
+"""How long fine grains are kept, in seconds: longer ranges are answered from days."""
+
+_GRAINS: Final[Mapping[str, tuple[Grain, ...]]] = {
+    "actions": ("minute", "hour", "day"),
+    "choice": ("day", "all"),
+    "configuration": ("all",),
+}
+_USUAL: Final[tuple[Grain, ...]] = ("hour", "day")
+
+ACCURACY: Final = 0.01
+"""Relative error of a quantile that is read from a histogram."""
+_STEP: Final = math.log((1 + ACCURACY) / (1 - ACCURACY))
+_SMALLEST: Final = 1e-9
+
+
+class Cell(NamedTuple):
+    """Where a number stands. `start`: seconds since 1970, UTC, cut to the grain."""
+
+    grain: Grain
+    measure: str
+    start: int
+    key: str
+
+
+class Count(NamedTuple):
+    """`n` of something, and the sum of their values."""
+
+    n: int
+    total: Decimal | int = 0
+
+
+class Base(NamedTuple):
+    """One thing that counts: `at` is the minute or hour, in seconds since 1970."""
+
+    measure: str
+    at: int
+    key: str
+
+
+def cut(at: float, grain: Grain) -> int:
+    """The start of the minute, hour, day or week (Monday) that a time lies in; UTC, seconds since 1970."""
+    if grain == "all":
+        return 0
+    if grain == "week":
+        return int((at - MONDAY) // WEEK) * WEEK + MONDAY
+    seconds = _SECONDS[grain]
+    return int(at // seconds) * seconds
+
+
+def finest(measure: str, at: float) -> int:
+    """The time that a base of this measure names."""
+    return cut(at, "minute" if measure == "actions" else "hour")
+
+
+def spread(counts: Mapping[Base, Count]) -> dict[Cell, Count]:
+    """The cells of every grain that these measures are kept in."""
+    found: dict[Cell, Count] = {}
+    for (measure, at, key), (n, total) in counts.items():
+        for grain in _GRAINS.get(measure, _USUAL):
+            cell = Cell(grain, measure, cut(at, grain), key)
+            held = found.get(cell)
+            found[cell] = Count(n, total) if held is None else Count(held.n + n, held.total + total)
+    return found
+
+
+def difference(old: Mapping[Cell, Count], new: Mapping[Cell, Count]) -> dict[Cell, Count]:
+    """What has to be added to get from `old` to `new`; nothing where they are equal."""
+    found = {
+        cell: Count(n - old[cell].n, total - old[cell].total) if cell in old else Count(n, total)
+        for cell, (n, total) in new.items()
+    }
+    found |= {cell: Count(-n, -total) for cell, (n, total) in old.items() if cell not in new}
+    return {cell: count for cell, count in found.items() if count != (0, 0)}
+
+
+def add(sums: dict[Cell, Count], more: Mapping[Cell, Count]) -> None:
+    """Add `more` to `sums`."""
+    for cell, (n, total) in more.items():
+        held = sums.get(cell)
+        sums[cell] = Count(n, total) if held is None else Count(held.n + n, held.total + total)
+
+
+def is_kept(cell: Cell, now: float) -> bool:
+    """Whether a cell is young enough for its grain."""
+    longest = KEPT.get(cell.grain)
+    return longest is None or cell.start >= cut(now - longest, cell.grain)
+
+
+def pack(counts: Mapping[Base, Count]) -> bytes:
+    """What a session counts for, as it is remembered beside it; totals of sessions are whole numbers."""
+    return _pack(sorted((*base, n, int(total)) for base, (n, total) in counts.items()))
+
+
+def unpack(body: bytes | None) -> dict[Base, Count]:
+    """What `pack` packed; None: nothing yet."""
+    rows = () if body is None else _unpack(body)
+    return {Base(measure, at, key): Count(n, total) for measure, at, key, n, total in rows}
+
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+_unpack: Final = msgspec.msgpack.Decoder(list[tuple[str, int, str, int, int]]).decode
+
+
+def several(*parts: str | int) -> str:
+    """A key of several parts: a JSON array, since names may hold any character."""
+    return msgspec.json.encode(parts).decode()
+
+
+def parts(key: str) -> list[str | int]:
+    """What `several` was given."""
+    return msgspec.json.decode(key, type=list[str | int])
+
+
+def bucket(value: float) -> int:
+    """The bucket of a value: neighbours differ by the factor (1 + a) / (1 - a), a = ACCURACY; 0 holds 0, and those of
+    values below 0 are negative. DDSketch's logarithmic mapping (Masson, Rim, Lee, VLDB 2019).
+    """
+    size = abs(value)
+    if size < _SMALLEST:
+        return 0
+    index = math.ceil(math.log(size / _SMALLEST) / _STEP) + 1
+    return index if value > 0 else -index
+
+
+def middle(index: int) -> float:
+    """The value that stands for a bucket: within ACCURACY of every value in it."""
+    if index == 0:
+        return 0.0
+    upper = _SMALLEST * math.exp((abs(index) - 1) * _STEP)
+    return math.copysign(upper * (1 - ACCURACY), index)
+
+
+def quantile(histogram: Mapping[int, int], q: float) -> float | None:
+    """The value below which `q` (0..1) of the values lie (nearest rank), within ACCURACY; None of nothing."""
+    number = sum(histogram.values())
+    if number <= 0:
+        return None
+    rank = max(1, math.ceil(q * number))
+    for index in sorted(histogram):
+        rank -= histogram[index]
+        if rank <= 0:
+            return middle(index)
+    return None
+
+
+_PRICES: Final = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
+
+
+def price_bucket(price: float) -> str:
+    """The lower bound of a price's bucket: 0 below 10, then ten buckets for each power of ten; mirrored below 0."""
+    size = abs(price)
+    if size < 10:
+        return "0"
+    power = 10 ** (len(str(int(size))) - 1)
+    lower = max(step * power // 10 for step in _PRICES if step * power // 10 <= size)
+    return str(lower if price > 0 else -lower)
+
+
+def histogram(keys: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """(bucket, n) of several cells as one histogram."""
+    found: dict[int, int] = {}
+    for index, n in keys:
+        found[index] = found.get(index, 0) + n
+    return found

@@ -1,0 +1,75 @@
+"""Metrics as histograms: reckoned from the rows of a batch, added up by hour and day.
+
+Metrics need no order and never change, so a batch's own rows are all that has to be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from jobs.analytics.cells import Cell, Count, Grain, bucket, cut, several
+
+BY_PATH: Final = ("api_response_time", "api_error")
+"""Metrics that are kept by the `path` of their additional data, too."""
+PLACES: Final = Decimal("0.000001")
+"""Sums are exact to a millionth: they are the same in whatever order they were added."""
+PATH_MOST: Final = 200
+
+Noted = tuple[str, str, int, int, int, str, float]
+"""Name, path, minute, bucket, n, sum, largest."""
+_noted: Final = msgspec.json.Decoder(list[Noted])
+_GRAINS: Final[tuple[Grain, ...]] = ("hour", "day")
+
+
+class _Data(msgspec.Struct):
+    path: str = ""
+
+
+_data: Final = msgspec.json.Decoder(_Data)
+
+
+def path_of(name: str, data: str | None) -> str:
+    """The path that a metric is kept by; '' for those that are not."""
+    if data is None or name not in BY_PATH:
+        return ""
+    try:
+        return _data.decode(data).path.partition("?")[0][:PATH_MOST]
+    except msgspec.ValidationError:
+        return ""
+
+
+def noted(rows: Iterable[tuple[str, float, str | None, datetime]]) -> bytes:
+    """A batch's metrics (name, value, additional data, at) as they are noted."""
+    found: dict[tuple[str, str, int, int], list[Any]] = {}
+    for name, value, data, at in rows:
+        key = (name, path_of(name, data), cut(at.timestamp(), "minute"), bucket(value))
+        exact = exactly(value)
+        held = found.get(key)
+        if held is None:
+            found[key] = [1, exact, value]
+        else:
+            held[0] += 1
+            held[1] += exact
+            held[2] = max(held[2], value)
+    return msgspec.json.encode([(*key, n, str(total), most) for key, (n, total, most) in found.items()])
+
+
+def exactly(value: float) -> Decimal:
+    """As it is added up."""
+    return Decimal(repr(value)).quantize(PLACES) if abs(value) < 1e15 else Decimal(repr(value))
+
+
+def add(counts: dict[Cell, Count], most: dict[Cell, float], bodies: Sequence[str | bytes]) -> None:
+    """Add what batches noted: a histogram for each metric and path by hour and day, and the actions they are."""
+    for body in bodies:
+        for name, path, minute, index, n, total, largest in _noted.decode(body):
+            for grain in _GRAINS:
+                cell = Cell(grain, "metric:" + name, cut(minute, grain), several(path, index))
+                held = counts.get(cell, Count(0))
+                counts[cell] = Count(held.n + n, held.total + Decimal(total))
+                most[cell] = max(most.get(cell, largest), largest)

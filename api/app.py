@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
 from api import ending, errors, flags, health, ingest, openapi, protocol, sessions
+from api.analytics import routes as analytics
 from api.auth.senders import Auth
 from api.certificates import routes as certificates
 from api.clock import Clock
@@ -58,6 +59,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/readyz", health.ready),
         web.get("/metrics", health.exposition),
         *live.ROUTES,
+        *analytics.ROUTES,
         *onboarding.ROUTES,
         *onboarding_overview.ROUTES,
         *referrals.ROUTES,

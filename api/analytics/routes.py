@@ -1,0 +1,101 @@
+"""What operators ask of sessions: `/api/admin/analytics/`. Every answer says through when it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+from aiohttp import web
+
+from api import pages, time_range
+from api.errors import Problem
+from api.state import STATE, State
+from jobs.analytics import answers, journey
+from jobs.analytics.answers import Answer, Span
+from jobs.analytics.funnel_catalog import DEFAULT
+from jobs.tracking.family import QUERIES as TRACKING
+from jobs.tracking.session import Session
+
+BASE: Final = "/api/admin/analytics"
+TOP: Final = 10
+MOST: Final = 100
+METRIC: Final = "api_response_time"
+
+Asked = Callable[[asyncpg.Connection, web.Request, State, datetime], Awaitable[Answer]]
+
+
+def _route(path: str, asked: Asked) -> web.RouteDef:
+    """A read of one answer, by admins, in one snapshot of the database."""
+
+    async def handle(request: web.Request) -> web.Response:
+        state = request.app[STATE]
+        await state.auth.sender(request, "admin")
+        now = state.clock.now()
+        async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            body = await asked(conn, request, state, now)
+            body["appliedThrough"] = await answers.through(conn, now)
+        headers = {"Cache-Control": "no-store"}
+        return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+
+    return web.get(f"{BASE}/{path}", handle)
+
+
+def _span(request: web.Request, now: datetime) -> Span:
+    wanted = time_range.read(request, now)
+    return answers.span(wanted.begin, wanted.end, now)
+
+
+async def _overview(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
+    return await answers.overview(conn, _span(request, now))
+
+
+async def _funnel(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
+    name = request.query.get("funnel", DEFAULT)
+    chosen = answers.funnel_named(state.catalog, name)
+    if chosen is None:
+        known = ", ".join([DEFAULT, *(one.name for one in state.catalog.funnels)])
+        raise Problem("invalid_parameter", f"there is no such funnel; there are {known}", details={"path": "funnel"})
+    return await answers.funnel(conn, _span(request, now), chosen)
+
+
+async def _popular(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
+    return await answers.popular(conn, pages.number(request, "limit", TOP, MOST))
+
+
+async def _performance(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
+    found = await answers.performance(conn, _span(request, now), request.query.get("metric", METRIC)[:256])
+    return found | {"metrics": await answers.metric_names(conn)}
+
+
+async def _retention(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
+    return await answers.retention(conn, now, pages.number(request, "weeks", answers.WEEKS, 52))
+
+
+async def _paths(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
+    return await answers.paths(conn, _span(request, now), pages.number(request, "limit", 20, MOST))
+
+
+async def _journey(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
+    session_id = request.query.get("sessionId", "")
+    if not session_id:
+        raise Problem("invalid_parameter", "sessionId names the session", details={"path": "sessionId"})
+    rows = await conn.fetch(TRACKING["load_sessions"], [session_id]) if "\0" not in session_id else []
+    if not rows:
+        raise Problem("not_found", "there is no such session")
+    session = Session(*rows[0])
+    found: dict[str, Any] = {"session": session}
+    return found | await journey.read(conn, session.subject, session_id)
+
+
+ROUTES: Final = (
+    _route("overview", _overview),
+    _route("user-journey", _journey),
+    _route("popular-configs", _popular),
+    _route("conversion-funnel", _funnel),
+    _route("performance", _performance),
+    _route("retention", _retention),
+    _route("paths", _paths),
+)

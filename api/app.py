@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Final
 
 import asyncpg
@@ -27,6 +28,7 @@ from api.live import routes as live
 from api.live.event_stream import EventStream
 from api.onboarding import overview as onboarding_overview
 from api.onboarding import routes as onboarding
+from api.pace import FLUSH_SECONDS, Pace
 from api.rates import Rates
 from api.referrals import overview as referrals_overview
 from api.referrals import routes as referrals
@@ -38,6 +40,7 @@ from db.stream import Log, Unavailable
 from db.wire import Reads
 
 logger = log.get("api")
+_warn = log.Seldom(logger, seconds=60)
 
 BODY_BYTES: Final = 20 * 1024 * 1024
 LOOK_SECONDS: Final = 0.5
@@ -97,12 +100,10 @@ def around(handler: Handler, cors: Cors, name: str | None = None) -> Handler:
 
     Not a middleware of aiohttp's, whose machinery adds 3 us to the 25 of a bare request.
     """
-    observed: dict[tuple[str, int], metrics.Timing] = {}
+    observed: dict[tuple[str, int], tuple[str, metrics.Timing]] = {}
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        # The loop's time is read once a turn: exact to a millisecond, as the buckets are.
-        seconds = request.app[STATE].clock.seconds
-        started = seconds()
+        state, started = request.app[STATE], monotonic()
         try:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001 - the edge: errors.response logs what is our mistake
@@ -110,11 +111,14 @@ def around(handler: Handler, cors: Cors, name: str | None = None) -> Handler:
         if cors.origins:
             cors.allow(request, response)
         key = (metrics.method(request.method), response.status)
-        timing = observed.get(key)
-        if timing is None:
+        known = observed.get(key)
+        if known is None:
             resource = request.match_info.route.resource
-            timing = observed[key] = metrics.http(name or (resource.canonical if resource else ""), *key)
-        timing.observe((response.opened if isinstance(response, EventStream) else seconds()) - started)
+            path = name or (resource.canonical if resource else "")
+            known = observed[key] = (f"{key[0]} {path}", metrics.http(path, *key))
+        took = (response.opened if isinstance(response, EventStream) else monotonic()) - started
+        known[1].observe(took)
+        state.pace.note(known[0], took, key[1], counts=key[1] == 202 and "Prefer" not in request.headers)
         return response
 
     return answer
@@ -146,16 +150,19 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     clock = Clock(asyncio.get_running_loop())
     auth = Auth(settings, client, pool)
     reads = Reads(client)
-    state = app[STATE] = State(settings, client, pool, journal, reads, auth, Rates(settings), waiting, clock)
+    pace = Pace(settings.shed_above)
+    state = app[STATE] = State(settings, client, pool, journal, reads, auth, Rates(settings), waiting, clock, pace)
     await _check(state)
     governing = Governing(state)
     await governing.start()
     journal.start()
     reads.start()
     waiting.start()
-    watch = asyncio.create_task(_watch(state), name="watch")
+    tasks = [asyncio.create_task(_watch(state), name="watch"), asyncio.create_task(_hand_over(state), name="pace")]
     yield
-    await ending.ended(watch)
+    for task in tasks:
+        await ending.ended(task)
+    await _flush(state)
     await governing.stop()
     await journal.stop()
     await reads.stop()
@@ -187,6 +194,8 @@ async def _watch(state: State) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         metrics.fold()
+        state.pace.look()
+        metrics.SHEDDING.set(state.pace.is_slow)
         try:
             if not state.ready:
                 await _check(state)
@@ -198,3 +207,19 @@ async def _watch(state: State) -> None:
             state.log.refusal = Unavailable(str(error))
         except Exception:
             logger.exception("the look at the backlog met a fault of its own; trying again")
+
+
+async def _hand_over(state: State) -> None:
+    """What the requests took goes to Postgres, in a row every few seconds."""
+    while True:
+        await asyncio.sleep(FLUSH_SECONDS)
+        await _flush(state)
+
+
+async def _flush(state: State) -> None:
+    try:
+        await state.pace.flush(state.pool)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        _warn("the API's own times wait for Postgres", error=str(error) or type(error).__name__)
+    except Exception:
+        logger.exception("handing over the API's own times met a fault of its own; trying again")

@@ -53,7 +53,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     ids: list[str]
     position: str | msgspec.UnsetType
     shed: int = 0
-    """Good actions that were not taken, because an operator switched their family off."""
+    """Good actions that were not taken, because their family is switched off, or we are too slow to take them."""
     results: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -113,7 +113,7 @@ async def take(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Judge the drafts, append the good ones, answer with what became of each."""
-    judged = judge(parsed, sender, state.clock.now(), state.catalog, state.off)
+    judged = judge(parsed, sender, state.clock.now(), state.catalog, state.closed)
     if not judged.actions:
         return _nothing_in(judged, headers)
     seconds = wanted_wait(request)

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from api.auth.senders import Auth
 from api.clock import Clock
+from api.pace import SHEDDABLE, Pace
 from api.rates import Rates
 from api.waiting import Waiting
 from db.settings import Settings
@@ -32,12 +33,18 @@ class State:
     rates: Rates
     waiting: Waiting
     clock: Clock
+    pace: Pace
     ready: bool = False
     """Redis and the count of partitions have been checked."""
     catalog: Catalog = field(default_factory=default)
     """What the product filled in; looked for anew twice a second."""
     off: frozenset[str] = frozenset()
     """Kinds that an operator has switched off; looked for anew twice a second."""
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """Kinds that are not taken now: those that are off, and while we are too slow those that may be shed."""
+        return self.off | SHEDDABLE if self.pace.is_slow else self.off
 
 
 STATE: Final = web.AppKey("state", State)

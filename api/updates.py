@@ -48,7 +48,7 @@ async def send(state: State, sender: Sender, draft: Draft, wait: float) -> Updat
 
 async def send_all(state: State, sender: Sender, drafts: Sequence[Draft], wait: float) -> list[Update]:
     """Several actions in one append: all of them, or Problem and none. One outcome too late: all are None."""
-    judged = ingest.judge(drafts, sender, state.clock.now(), state.catalog, state.off)
+    judged = ingest.judge(drafts, sender, state.clock.now(), state.catalog, state.closed)
     if judged.rejected:
         raise ingest.refused(judged.rejected)
     actions = judged.actions

@@ -57,7 +57,9 @@ class Settings(BaseSettings):
 
     env: Literal["development", "production"] = Field("development", description="production demands the URLs")
     database_url: str = Field("", description="Postgres that holds facts and state")
-    read_database_url: str = Field("", description="replica for analytics answers, of which there are none yet")
+    read_database_url: str = Field(
+        "", description="replica for the answers of `/api/admin/analytics/`; default: DATABASE_URL"
+    )
     redis_url: str = Field("", description="Redis of arq: schedules and effects")
     stream_url: str = Field("", description="Redis of the log and the caches; default: REDIS_URL")
     partitions: int = Field(8, ge=1, le=512, description="streams of the log; fixed at the first start")
@@ -85,6 +87,9 @@ class Settings(BaseSettings):
         "auto", description="whether GraphQL tells its schema and serves GraphiQL; auto: outside production"
     )
 
+    shed_above: float = Field(
+        0.2, ge=0, description="p95 in seconds of unwaited writes above which clicks and metrics are shed; 0: never"
+    )
     backlog_limit: int = Field(1 << 30, ge=1 << 16, description="bytes of unapplied actions before 503")
     batch_actions: int = Field(5000, ge=1, le=50_000, description="actions applied in one transaction, about")
     drain_connections: int = Field(4, ge=1, le=64, description="Postgres connections of one worker's drain")

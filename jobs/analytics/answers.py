@@ -206,9 +206,14 @@ class _Values:
     def told(self) -> Answer:
         """null where there is no value."""
         number = sum(self.buckets.values())
-        quantiles = {f"p{round(q * 100)}": cells.quantile(self.buckets, q) for q in (0.5, 0.95, 0.99)}
+        quantiles = {f"p{round(q * 100)}": self._quantile(q) for q in (0.5, 0.95, 0.99)}
         mean = self.total / number if number else None
         return {"count": number, "mean": mean, **quantiles, "max": self.most}
+
+    def _quantile(self, q: float) -> float | None:
+        """Never above the largest value, which is known exactly."""
+        found = cells.quantile(self.buckets, q)
+        return found if found is None or self.most is None else min(found, self.most)
 
 
 async def metric_names(conn: asyncpg.Connection) -> list[str]:

@@ -57,9 +57,7 @@ class Settings(BaseSettings):
 
     env: Literal["development", "production"] = Field("development", description="production demands the URLs")
     database_url: str = Field("", description="Postgres that holds facts and state")
-    read_database_url: str = Field(
-        "", description="replica for the answers of `/api/admin/analytics/`; default: DATABASE_URL"
-    )
+    read_database_url: str = Field("", description="replica for answers of analytics; default: DATABASE_URL")
     redis_url: str = Field("", description="Redis of arq: schedules and effects")
     stream_url: str = Field("", description="Redis of the log and the caches; default: REDIS_URL")
     partitions: int = Field(8, ge=1, le=512, description="streams of the log; fixed at the first start")

@@ -22,9 +22,7 @@ _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 
 ACCEPTED: Final = Counter("milepost_actions_accepted", "Actions acknowledged", ["kind"])
 REJECTED: Final = Counter("milepost_actions_rejected", "Actions refused at the door", ["code"])
-SHED: Final = Counter(
-    "milepost_actions_shed", "Actions not taken: switched off, or we are too slow", ["family"]
-)
+SHED: Final = Counter("milepost_actions_shed", "Actions not taken: switched off, or we are too slow", ["family"])
 SHEDDING: Final = Gauge(
     "milepost_shedding", "1 while a process sheds, because it answers too slowly", multiprocess_mode="livemax"
 )

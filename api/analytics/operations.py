@@ -1,0 +1,200 @@
+"""The routes of api/analytics/ as the OpenAPI document tells them: definitions, units, ranges."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.analytics.routes import BASE, MOST
+from api.operation import BY_HEADER, JSON, WHO, Json, Operation
+
+_AT: Final[Json] = {"type": "string", "format": "date-time"}
+_COUNT: Final[Json] = {"type": "integer", "minimum": 0}
+_SHARE: Final[Json] = {"type": "number", "minimum": 0, "maximum": 1}
+_MS: Final[Json] = {"type": "integer", "minimum": 0, "description": "milliseconds"}
+_MS_OR_NONE: Final[Json] = {"type": ["integer", "null"], "minimum": 0, "description": "milliseconds"}
+_VALUE: Final[Json] = {"type": ["number", "null"]}
+_TEXT: Final[Json] = {"type": "string"}
+_TEXT_OR_NONE: Final[Json] = {"type": ["string", "null"]}
+
+
+def _object(properties: Json, **more: object) -> Json:
+    return {"type": "object", "required": list(properties), "properties": properties, **more}
+
+
+def _list(properties: Json) -> Json:
+    return {"type": "array", "items": _object(properties)}
+
+
+_THROUGH: Final[Json] = {"appliedThrough": {**_AT, "description": "what was applied before this is in the answer"}}
+_RANGE: Final[Json] = {"from": _AT, "to": _AT, "grain": {"enum": ["hour", "day"]}, **_THROUGH}
+_SUMS: Final[Json] = {
+    "sessions": _COUNT,
+    "interactions": _COUNT,
+    "completedConfigurations": _COUNT,
+    "conversionRate": _SHARE,
+    "averageSessionDurationMs": _MS,
+}
+_COUNTED: Final[Json] = {"sessions": _COUNT, "share": _SHARE}
+_OVERVIEW: Final = _object(
+    {
+        **_RANGE,
+        **_SUMS,
+        "uniqueUsers": _COUNT,
+        "dropOffPoints": _list({"category": _TEXT_OR_NONE, **_COUNTED}),
+        "priceDistribution": _list({"from": {"type": "integer"}, **_COUNTED}),
+        "devices": _list({"device": _TEXT_OR_NONE, **_COUNTED}),
+        "series": _list({"start": _AT, **_SUMS}),
+    }
+)
+_FUNNEL: Final = _object(
+    {
+        **_RANGE,
+        "funnel": _TEXT,
+        "windowSeconds": _COUNT,
+        "conversionRate": _SHARE,
+        "steps": _list(
+            {
+                "step": _TEXT,
+                "entered": _COUNT,
+                "converted": {"type": ["integer", "null"], "minimum": 0},
+                "dropOff": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+                "shareOfFirst": _SHARE,
+                "medianTimeToNextMs": _MS_OR_NONE,
+            }
+        ),
+    }
+)
+_POPULAR: Final = _object(
+    {
+        **_THROUGH,
+        "configuredSessions": _COUNT,
+        "configurations": _list({"configuration": {"type": "object"}, **_COUNTED}),
+        "categories": _list({"category": _TEXT, "values": _list({"value": _TEXT_OR_NONE, **_COUNTED})}),
+    }
+)
+_FIGURES: Final[Json] = {"count": _COUNT, "mean": _VALUE, "p50": _VALUE, "p95": _VALUE, "p99": _VALUE, "max": _VALUE}
+_PERFORMANCE: Final = _object(
+    {
+        **_RANGE,
+        "metric": _TEXT,
+        "metrics": {"type": "array", "items": _TEXT},
+        "accuracy": {"type": "number", "description": "relative error of the quantiles"},
+        **_FIGURES,
+        "series": _list({"start": _AT, **_FIGURES}),
+        "paths": _list({"path": _TEXT, **_FIGURES}),
+    }
+)
+_RETENTION: Final = _object(
+    {
+        **_THROUGH,
+        "cohorts": _list(
+            {
+                "week": {"type": "string", "format": "date"},
+                "visitors": _COUNT,
+                "retained": _list({"week": _COUNT, "visitors": _COUNT, "share": _SHARE}),
+            }
+        ),
+    }
+)
+_PATHS: Final = _object({**_RANGE, "steps": _list({"from": _TEXT, "to": _TEXT, "times": _COUNT, "share": _SHARE})})
+_JOURNEY: Final = _object(
+    {
+        **_THROUGH,
+        "session": {"$ref": "#/components/schemas/Session"},
+        "steps": {
+            "type": "array",
+            "items": _object(
+                {"at": _AT, "id": _TEXT, "kind": _TEXT, "timeSpentMs": _MS_OR_NONE}, additionalProperties=True
+            ),
+        },
+        "categories": _list(
+            {
+                "category": _TEXT,
+                "interactions": _COUNT,
+                "timeSpentMs": _MS,
+                "selections": {"type": "array", "items": _TEXT},
+                "changesOfMind": _COUNT,
+            }
+        ),
+        "finalConfiguration": {"type": ["object", "null"]},
+        "stoppedAt": _TEXT_OR_NONE,
+        "isCut": {"type": "boolean"},
+    }
+)
+_RANGES: Final = ("TimeRange", "From", "To")
+_CUT: Final = (
+    "A range of up to 48 hours is cut to whole hours, a longer one to whole UTC days; `from` and `to` say to which. "
+    "Sessions count in the hour or day of their first action."
+)
+
+
+def _read(path: str, name: str, summary: str, schema: Json, about: str, *parameters: str) -> Operation:
+    return Operation(
+        *("GET", f"{BASE}/{path}", name, summary),
+        {200: (summary + ".", JSON, schema)},
+        about,
+        codes=(*WHO, "invalid_parameter", "database_unavailable", *(("not_found",) if "journey" in path else ())),
+        security=BY_HEADER,
+        parameters=parameters,
+    )
+
+
+OPERATIONS: Final = (
+    _read(
+        *("overview", "readOverview", "What visitors did in a range", _OVERVIEW),
+        f"{_CUT} `conversionRate`: sessions with an `order_attempt` or one configuration at 100 %, over all. The "
+        "average duration is from the first action to completion, else to the last action. `dropOffPoints`: the last "
+        "category of sessions that did not complete. `priceDistribution`: final prices, by the lower bounds of their "
+        "buckets. `uniqueUsers` is exact: by user, else anonymous id, else session.",
+        *_RANGES,
+    ),
+    _read(
+        *("user-journey", "readJourney", "One session, step by step", _JOURNEY),
+        "The time of a step is the one given by the client, else the gap to the next. A change of mind is a selection "
+        "of another value than the last of its category. `stoppedAt` is null for a session that completed.",
+        "JourneySession",
+    ),
+    _read(
+        *("popular-configs", "readPopularConfigurations", "What most sessions end with", _POPULAR),
+        "Final configurations are compared as canonical JSON; of each category the last selection of a session counts.",
+        "AnalyticsLimit",
+    ),
+    _read(
+        *("conversion-funnel", "readFunnel", "How far sessions come, step by step", _FUNNEL),
+        f"{_CUT} A step is the earliest action behind that of the step before, within the window from the first step. "
+        "`dropOff`: the share of those who entered and did not go on.",
+        *_RANGES,
+        "AnalyticsFunnel",
+    ),
+    _read(
+        *("performance", "readPerformance", "One metric: count, mean, quantiles, series", _PERFORMANCE),
+        f"{_CUT} Metrics count by their own time. Quantiles are within `accuracy` of a value that was measured. "
+        "`api_response_time` and `api_error` are the API's own, in ms, by path.",
+        *_RANGES,
+        "AnalyticsMetric",
+    ),
+    _read(
+        *("retention", "readRetention", "Who comes back, by weekly cohorts", _RETENTION),
+        "A cohort is the visitors whose first session began in a week (Monday, UTC). `share`: of its visitors.",
+        "AnalyticsWeeks",
+    ),
+    _read(
+        *("paths", "readPaths", "The most frequent next steps", _PATHS),
+        f"{_CUT} Steps are categories and pages; `share`: of all that left `from`.",
+        *_RANGES,
+        "AnalyticsLimit",
+    ),
+)
+
+
+def _query(name: str, schema: Json, description: str, *, required: bool = False) -> Json:
+    return {"name": name, "in": "query", "schema": schema, "description": description, "required": required}
+
+
+PARAMETERS: Final[Json] = {
+    "JourneySession": _query("sessionId", {"type": "string", "minLength": 1}, "The session.", required=True),
+    "AnalyticsLimit": _query("limit", {"type": "integer", "minimum": 1, "maximum": MOST}, "How many."),
+    "AnalyticsFunnel": _query("funnel", {"type": "string"}, "A funnel of the catalog; `default` if left out."),
+    "AnalyticsMetric": _query("metric", {"type": "string", "maxLength": 256}, "`api_response_time` if left out."),
+    "AnalyticsWeeks": _query("weeks", {"type": "integer", "minimum": 1, "maximum": 52}, "Cohorts; 12 if left out."),
+}

@@ -69,5 +69,8 @@ FLAGS = "mp:flags"
 DELIVERIES = "mp:deliveries"
 """What waits and what is dead: JSON [[sort, status, number, oldest seconds], …], counted by a schedule."""
 
+DIFFERING = "mp:differing"
+"""Hash: table of states -> how many of its rows were not what their facts say, when a schedule last compared them."""
+
 ARQ_DELIVERIES = "mp:arq:deliveries"
 """arq's queue of deliveries: a backlog of them must not hold up the schedules."""

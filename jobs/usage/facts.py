@@ -20,7 +20,7 @@ from jobs.usage.told import Held
 
 QUERIES: Final = sql.read("usage_facts")
 PREFETCH: Final = 2000
-_BETWEEN: Final = "\x1f"
+BETWEEN: Final = "\x1f"
 """Between the parts of a key: no id holds a control character."""
 _DAY: Final = timedelta(days=1)
 
@@ -191,11 +191,11 @@ def tables(subject: str | None = None) -> Sequence[StateTable]:
 
 def key_of(key: CounterKey) -> str:
     """A counter's key as text."""
-    return _BETWEEN.join((key[0], key[1], key[2].astimezone(UTC).isoformat()))
+    return BETWEEN.join((key[0], key[1], key[2].astimezone(UTC).isoformat()))
 
 
 def _split(name: str) -> CounterKey:
-    subject, action, start = name.split(_BETWEEN)
+    subject, action, start = name.split(BETWEEN)
     return subject, action, datetime.fromisoformat(start)
 
 

@@ -63,6 +63,9 @@ RATES = "mp:rate"
 CATALOG = "mp:catalog"
 """The catalog for the API processes: JSON [version, body], null for the one as shipped. Postgres has it, too."""
 
+PLANS = "mp:plans"
+"""The versions of plans in force now or later, as Postgres has them (JSON)."""
+
 FLAGS = "mp:flags"
 """What is switched on or off, for the API processes: JSON {family or group: enabled}. Postgres has it, too."""
 

@@ -69,7 +69,12 @@ async def test_the_limit_of_a_plan(ada: Customer) -> None:
     assert [answer.status for answer in answers] == [200] * 5 + [429]
     first, last = answers[0].body, answers[-1]
     assert {name: first[name] for name in ("allowed", "action", "used", "reserved", "limit", "remaining")} == {
-        "allowed": True, "action": "DIAGRAM_UPLOAD", "used": 1, "reserved": 0, "limit": 5, "remaining": 4
+        "allowed": True,
+        "action": "DIAGRAM_UPLOAD",
+        "used": 1,
+        "reserved": 0,
+        "limit": 5,
+        "remaining": 4,
     }
     assert (first["percentage"], first["unlimited"], first["warning"], first["quantity"]) == (20, False, None, 1)
     assert [answer.body["warning"] for answer in answers[:5]] == [None, None, None, 80, 100]

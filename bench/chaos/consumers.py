@@ -1,47 +1,28 @@
-"""Scenario of a quota: many consumers of one limit while those who decide are killed."""
+"""Clients that all want something of one quota, and ask again with the same ids until they are told."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 
-from bench.chaos import learned
-from bench.chaos.faults import Chaos
-from bench.chaos.receiver import Receiver
-from bench.chaos.stage import Figures, demand, stage
-from bench.chaos.system import System
-from db import sql
-from jobs.effects import destinations
-from jobs.usage import plans
-from jobs.usage.plans import Limit, Plan
-
-QUERIES: Final = sql.load((Path(__file__).parent / "consumers.sql").read_text())
 METER: Final = "API_CALL"
-LIMIT: Final = 50
 CONSUMERS: Final = 200
-NOTICES: Final = ("[80]", "[90]", "[100]")
-ROUNDS: Final = 100
-SPREAD: Final = 0.4
-"""Seconds over which the consumers of every other round arrive; in the rounds between, all at once."""
 PATIENCE: Final = 90.0
 AGAIN: Final = 0.1
 """Share of consumers that ask a second time, whatever they were told."""
-SHOWN: Final = 5
 
-Outcome = dict[str, Any]
+
+class Told(NamedTuple):
+    """What matters of a decision."""
+
+    allowed: bool
+    used: int
 
 
 @dataclass
@@ -51,7 +32,7 @@ class Consumers:
     http: aiohttp.ClientSession
     urls: list[str]
     random: random.Random
-    told: dict[str, Outcome] = field(default_factory=dict)
+    told: dict[str, Told] = field(default_factory=dict)
     answers: Counter[str] = field(default_factory=Counter)
     """Status, or class of the failure, of every attempt."""
     times: list[float] = field(default_factory=list)
@@ -64,139 +45,48 @@ class Consumers:
             await asyncio.gather(*(self._consume(user, number, spread) for number in range(CONSUMERS)))
 
     async def _consume(self, user: str, number: int, spread: float) -> None:
-        body = {"id": f"{user}-{number}", "kind": "usage.consumed", "userId": user, "data": {"action": METER}}
+        name = f"{user}-{number}"
         again = self.random.random() < AGAIN
         await asyncio.sleep(self.random.uniform(0, spread))
         for _ in range(1 + again):
             pause = 0.05
-            while not await self._attempt(body):
+            while not await self._attempt(name, user):
                 await asyncio.sleep(pause * self.random.uniform(0.5, 1))
                 pause = min(1.0, pause * 2)
 
-    async def _attempt(self, body: dict[str, Any]) -> bool:
-        """One request; False when it has to be sent again with the same id."""
-        url = f"{self.random.choice(self.urls)}/v1/actions"
+    async def _attempt(self, name: str, user: str) -> bool:
+        """One request by either way in; False when it has to be sent again with the same id."""
+        used = {"action": METER}
+        way, body = self.random.choice(
+            (
+                ("/v1/usage/consume?wait=1", {"id": name, "userId": user, **used}),
+                ("/v1/actions", {"id": name, "userId": user, "kind": "usage.consumed", "data": used}),
+            )
+        )
+        url = f"{self.random.choice(self.urls)}{way}"
         try:
             async with self.http.post(url, json=body, headers={"Prefer": "wait=1"}) as response:
-                answer = await response.json(content_type=None)
+                status, answer = response.status, await response.json(content_type=None)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             self.answers[type(error).__name__] += 1
             return False
         code = f" {answer['error']['code']}" if "error" in answer else ""
-        self.answers[f"{response.status}{code}"] += 1
-        if response.status not in {200, 202, 503}:
-            self.problems.append(f"{body['id']} was answered {response.status}: {str(answer)[:300]}")
-        if response.status == 200:
-            self._decided(body["id"], answer["results"][0]["outcome"])
-        return response.status not in {202, 503}
+        self.answers[f"{status}{code}"] += 1
+        if status in {200, 429}:
+            self._decided(name, decision(status, answer))
+        elif status not in {202, 503}:
+            self.problems.append(f"{name} was answered {status}: {str(answer)[:300]}")
+        return status not in {202, 503}
 
-    def _decided(self, name: str, outcome: Outcome) -> None:
+    def _decided(self, name: str, told: Told) -> None:
         self.times.append(time.monotonic())
-        if self.told.setdefault(name, outcome) != outcome:
-            self.problems.append(f"{name} was told {self.told[name]}, and then {outcome}")
+        if self.told.setdefault(name, told) != told:
+            self.problems.append(f"{name} was told {self.told[name]}, and then {told}")
 
 
-async def limit_under_kills(short: bool) -> Figures:
-    """200 consumers of a limit of 50 while workers are killed: 50 are allowed, told alike however often they ask."""
-    async with Receiver() as receiver, stage(apis=2, workers=4, env=learned.ENV) as s:
-        await _prepare(s.system, receiver)
-        chaos, clients = Chaos(s.system, s.crowd.random), Consumers(s.producer.http, s.system.urls, s.crowd.random)
-        s.producer.http.headers.update(s.producer.headers)
-        began, struck, users = time.monotonic(), 0, []
-        for number in range(4 if short else ROUNDS):
-            users.append(user := f"consumer-{s.crowd.seed}-{number}")
-            faults = asyncio.create_task(_faults(chaos, number))
-            await clients.round(user, SPREAD * (number % 2))
-            await faults
-            struck += _struck(chaos, clients)
-        seconds = time.monotonic() - began
-        await s.system.answering()
-        drained = (await s.settled())["drained after"]
-        await learned.settled(s.system, PATIENCE)
-        problems = clients.problems + await _account(s.system, users, clients.told, receiver)
-        demand(not problems, "\n".join([f"{len(problems)} violations", *problems[:30], f"logs: {s.system.logs}"]))
-        return {
-            "acknowledged": len(clients.told),
-            "rounds": len(users),
-            "allowed": sum(outcome["allowed"] for outcome in clients.told.values()),
-            "seconds": round(seconds, 1),
-            "faults": dict(Counter(fault.name for fault in chaos.faults)),
-            "while decisions were told": struck,
-            "answers": dict(clients.answers.most_common()),
-            "notices": len(receiver.messages),
-            "sent again": sum(receiver.times.values()) - len(receiver.messages),
-            "drained after": drained,
-        }
-
-
-async def _prepare(system: System, receiver: Receiver) -> None:
-    """The limit, and a webhook."""
-    body = Plan(0, {METER: Limit(LIMIT)})
-    conn = await system.conn()
-    try:
-        async with conn.transaction():
-            await plans.put(conn, "FREE", body, effective_from=datetime.now(UTC))
-            await destinations.create(conn, receiver.url, [], "chaos")
-    finally:
-        await conn.close()
-
-
-async def _faults(chaos: Chaos, number: int) -> None:
-    """Workers die in every round; now and then an API, Valkey, Postgres' backends, or all workers at once."""
-    rng = chaos.random
-    await asyncio.sleep(rng.uniform(0, SPREAD))
-    if number % 10 == 3:
-        chaos.kill("valkey")
-    if number % 10 == 5:
-        chaos.kill(rng.choice(chaos.named("api")))
-    if number % 10 == 7:
-        for pid in chaos.system.backends():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                chaos.note("kill backend")
-    workers = chaos.named("worker")
-    for name in workers if number % 10 == 9 else rng.sample(workers, 2):
-        chaos.kill(name)
-        await asyncio.sleep(rng.uniform(0, SPREAD / 4))
-
-
-def _struck(chaos: Chaos, clients: Consumers) -> int:
-    """Faults of the last round before its last decision was told and behind its first."""
-    times = clients.times
-    clients.times = []
-    return sum(min(times) < fault.at < max(times) for fault in chaos.faults)
-
-
-async def _account(system: System, users: list[str], told: dict[str, Outcome], receiver: Receiver) -> list[str]:
-    """Counters, facts, answers, notices and webhooks of every round."""
-    conn = await system.conn()
-    try:
-        counters = {row[0]: tuple(row[1:]) for row in await conn.fetch(QUERIES["counters"], METER)}
-        facts = await conn.fetch(QUERIES["facts"])
-        unequal = await conn.fetch(sql.read("usage")["compare_usage"])
-        effects = await conn.fetch(QUERIES["notices"])
-    finally:
-        await conn.close()
-    problems = [f"counter and records differ: {dict(row)}" for row in unequal]
-    problems += _different("facts", (row["id"] for row in facts), (f"{u}-{n}" for u in users for n in range(CONSUMERS)))
-    for row in facts:
-        outcome = json.loads(row["outcome"])
-        if told.get(row["id"]) != outcome or outcome["allowed"] is not (row["booked"] == 1):
-            problems.append(f"told {told.get(row['id'])}, recorded {dict(row)}")
-    for user in users:
-        used = sorted(told[f"{user}-{n}"]["used"] for n in range(CONSUMERS) if told[f"{user}-{n}"]["allowed"])
-        if used != list(range(1, LIMIT + 1)) or counters.get(user) != (LIMIT, 0, LIMIT):
-            problems.append(f"{user}: allowed {len(used)}, as number {used}; counter {counters.get(user)}")
-    problems += _different(
-        *("notices", ((row["user_id"], row["thresholds"]) for row in effects)),
-        ((user, thresholds) for user in users for thresholds in NOTICES),
-    )
-    problems += _different("webhooks", iter(receiver.messages), (row["message_id"] for row in effects))
-    return problems + [f"webhooks that came with two bodies: {one}" for one in receiver.changed]
-
-
-def _different(name: str, found: Iterable[Any], wanted: Iterable[Any]) -> list[str]:
-    """What is missing, and what is there too often."""
-    there, should = Counter(found), Counter(wanted)
-    parts = {"missing": should - there, "too many": there - should}
-    return [f"{name}: {sum(ones.values())} {what}: {list(ones)[:SHOWN]}" for what, ones in parts.items() if ones]
+def decision(status: int, answer: Any) -> Told:
+    """The same of an action that waits, of a decision, and of a denial."""
+    if "results" in answer:
+        answer = answer["results"][0]["outcome"]
+        return Told(answer["allowed"], answer["used"])
+    return Told(True, answer["used"]) if status == 200 else Told(False, answer["error"]["details"]["used"])

@@ -16,6 +16,8 @@ class Gate:
         """Connections are taken, and nothing comes of it."""
         self.mute = False
         """Requests go through; instead of an answer the connection ends."""
+        self.lose = 0
+        """So many answers get lost so."""
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
 
@@ -65,6 +67,9 @@ class Gate:
 
     async def _answers(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await there.read(1 << 16):
+            if self.lose:
+                self.lose -= 1
+                return
             if self.mute or self.jammed:
                 return
             writer.write(data)

@@ -35,11 +35,6 @@ async def _is(holds: bool) -> bool:
     return holds
 
 
-def fail_fast(client: Client) -> None:
-    """The next try is soon."""
-    client._failures = 1
-
-
 async def test_what_is_tracked_is_counted(stage: Stage) -> None:
     async with stage.client() as client:
         for _ in range(1500):
@@ -216,12 +211,12 @@ async def test_a_proxy_that_takes_little_gets_little(tmp_path: Path) -> None:
         return web.json_response({"accepted": 1, "rejected": []}, status=202)
 
     told: list[Any] = []
-    async with answering(small) as url:
-        async with Client(url, "mp_x", tmp_path, linger=0.01, on_rejected=lambda *one: told.append(one)) as client:
-            ids = [client.record("DIAGRAM_UPLOAD", ADA) for _ in range(100)]
-            client.track("event.tracked", ADA, {"event": "x" * 2000})
-            ids += [client.record("DIAGRAM_UPLOAD", ADA) for _ in range(100)]
-            assert await client.flush(10)
+    options: dict[str, Any] = {"linger": 0.01, "on_rejected": lambda *one: told.append(one)}
+    async with answering(small) as url, Client(url, "mp_x", tmp_path, **options) as client:
+        ids = [client.record("DIAGRAM_UPLOAD", ADA) for _ in range(100)]
+        client.track("event.tracked", ADA, {"event": "x" * 2000})
+        ids += [client.record("DIAGRAM_UPLOAD", ADA) for _ in range(100)]
+        assert await client.flush(10)
     assert seen == ids
     assert [code for _, code, _ in told] == ["refused"]
 

@@ -166,6 +166,25 @@ def test_any_thread_may_append(spool: Spool) -> None:
     assert sorted(found) == sorted(line(number) for number in range(4000))
 
 
+def test_a_file_that_is_taken_over_before_it_is_locked_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, locked, taken = Spool(tmp_path), spools._locked, list[int]()
+
+    def late(fd: int) -> bool:
+        if not taken:
+            taken.append(0)  # whatever comes first: the lock of the other's is this function, too
+            other.adopt()
+            other.next(1)
+        return locked(fd)
+
+    monkeypatch.setattr(spools, "_locked", late)
+    made = Spool(tmp_path)
+    assert taken
+    made.append(line(1))
+    assert made._active.path.exists()
+
+
 FORK = """
 import os, sys
 from pathlib import Path
@@ -206,7 +225,7 @@ def run(script: str, folder: Path) -> str:
 
 
 def test_a_child_writes_a_file_of_its_own(tmp_path: Path) -> None:
-    assert run(FORK, tmp_path) == "[b'{\"id\":\"1\"}']"
+    assert run(FORK, tmp_path) == '[b\'{"id":"1"}\']'
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:

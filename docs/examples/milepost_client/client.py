@@ -85,10 +85,10 @@ class Client:
         the end. `on_rejected(action, code, message)` hears of what is never taken. OSError: the folder cannot be used.
         """
         self.url, self.counters, self.fsync = url, Counters(), fsync
-        self._key, self._linger, self._timeout, self._deadline = key, linger, timeout, deadline
+        self._key, self._linger, self._timeout, self._deadline = key, max(linger, 0.001), timeout, deadline
         self._on_rejected = on_rejected
         self._spool = Spool(Path(spool), most_bytes=most_bytes, fsync=fsync)
-        self._failures, self._most, self._adopted_at = 0, MOST_LINES, 0.0
+        self._failures, self._most, self._adopted_at = 0, MOST_LINES, -ADOPT_SECONDS
         self._hurry = asyncio.Event()
         self._idle = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -192,12 +192,11 @@ class Client:
             except OSError:  # of the spool's files; those of the network are told apart in _deliver
                 logger.exception("the spool cannot be read")
                 pause = LONGEST_PAUSE
-            if pause:
-                await self._sleep(pause)
+            await self._sleep(pause)
 
     async def _sleep(self, seconds: float) -> None:
-        """Until then, or until somebody is in a hurry; after failures nobody is."""
-        if self._failures:
+        """Until then, or until somebody is in a hurry; after failures nobody is. Others always get a turn."""
+        if self._failures or not seconds:
             await asyncio.sleep(seconds)
             return
         try:

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from milepost_client.client import Subject
 from milepost_client.hold import Away, Denied, Guard, Held
 
-HELD: Final = "milepost.held"
+HELD: Final = web.RequestKey("milepost.held", Held)
 """`request[HELD]` is what a handler holds."""
 
 

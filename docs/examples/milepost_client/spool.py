@@ -130,7 +130,7 @@ class Spool:
             fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
             if _locked(fd):
                 return Segment(path, fd)
-            os.close(fd)  # somebody took it over in between, and will remove it
+            os.close(fd)  # before it was locked somebody took it over
 
     def _rotate(self) -> None:
         try:
@@ -185,11 +185,12 @@ class Spool:
 
 
 def _locked(fd: int) -> bool:
+    """Whether the lock is ours, of a file that is still there: whoever had it in between may have removed it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
-    return True
+    return os.fstat(fd).st_nlink > 0
 
 
 def _whole_lines(content: bytes) -> list[bytes]:
@@ -209,7 +210,7 @@ def _take(path: Path) -> Segment | None:
         fd = os.open(path, os.O_RDWR | os.O_APPEND)
     except OSError:
         return None
-    if not _locked(fd) or os.fstat(fd).st_nlink == 0:
+    if not _locked(fd):
         os.close(fd)
         return None
     with open(fd, "rb", closefd=False) as file:

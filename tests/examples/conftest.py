@@ -24,7 +24,7 @@ class Stage:
 
     def client(self, **options: Any) -> Client:
         """One that is quick."""
-        given = {"linger": 0.01, "on_rejected": lambda *told: self.rejected.append(told)} | options
+        given: dict[str, Any] = {"linger": 0.01, "on_rejected": lambda *told: self.rejected.append(told)} | options
         return Client(self.gate.url, self.service.key, self.spool, **given)
 
     async def counter(self, user: str, action: str = "DIAGRAM_UPLOAD") -> tuple[int, int]:

@@ -19,6 +19,7 @@ from aiohttp.test_utils import TestServer
 
 import milepost_client
 from milepost_client import Client, Subject, ThreadedClient
+from milepost_client import client as clients
 from milepost_client.client import LONGEST_PAUSE, LONGEST_RETRY_AFTER
 from tests.examples.conftest import Stage
 from tests.worker.rig import until
@@ -236,6 +237,42 @@ async def test_what_is_no_fault_of_the_actions_is_sent_again(tmp_path: Path, sta
         assert client.counters.sent == 1
     assert len(bodies) == 2
     assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(text="<html>log in first</html>", content_type="text/html"),
+        web.json_response([]),
+        web.json_response({"error": "no"}, status=500),
+        web.Response(status=302, headers={"Location": "/"}),
+        web.json_response({"accepted": 0, "rejected": [{"index": "x"}]}, status=202),
+    ],
+)
+async def test_an_answer_of_somebody_else_has_taken_nothing(
+    tmp_path: Path, answer: web.Response, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "LONGEST_PAUSE", 0.1)
+    answers = [answer, web.json_response({"accepted": 1, "rejected": []}, status=202)]
+
+    async def answering_so(_: web.Request) -> web.Response:
+        return answers.pop(0)
+
+    async with answering(answering_so) as url, Client(url, "mp_x", tmp_path, linger=0.01) as client:
+        client.record("DIAGRAM_UPLOAD", ADA)
+        assert await client.flush(10)
+        assert client.counters.sent == 1
+    assert answers == []
+
+
+async def test_what_comes_after_the_end_is_dropped(tmp_path: Path) -> None:
+    client = Client("http://127.0.0.1:1", "mp_x", tmp_path)
+    await client.start()
+    await client.close()
+    with (tmp_path / "others").open("wb") as others:
+        assert client.record("DIAGRAM_UPLOAD", ADA) is None
+        assert others.tell() == 0
+    assert client.counters.dropped == 1
 
 
 async def test_pauses_grow_and_are_never_less_than_asked_for(tmp_path: Path) -> None:

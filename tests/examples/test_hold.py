@@ -63,10 +63,16 @@ async def test_what_milepost_says_is_passed_on(stage: Stage, client: Client) -> 
 
 async def test_less_than_was_held(stage: Stage, client: Client) -> None:
     held = await Guard(client, timeout=10).hold("DIAGRAM_UPLOAD", ADA, 4)
+    for wrong in (5, -1):
+        with pytest.raises(ValueError, match="of 4 that are held"):
+            held.commit(wrong)
     held.commit(2)
     held.commit(4)
     held.release()
     await stage.counts("ada", 2)
+    nothing = await Guard(client, timeout=10).hold("DIAGRAM_UPLOAD", ADA, 3)
+    nothing.commit(0)
+    await stage.counts("ada", 2, 0)
 
 
 async def test_a_lost_answer_is_the_same_reservation(stage: Stage, client: Client) -> None:

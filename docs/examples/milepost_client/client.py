@@ -189,8 +189,8 @@ class Client:
         while True:
             try:
                 pause = await self._round()
-            except OSError:  # of the spool's files; those of the network are told apart in _deliver
-                logger.exception("the spool cannot be read")
+            except Exception:  # the edge of the task: whatever it was, what waits is not given up
+                logger.exception("the spool cannot be sent now")
                 pause = LONGEST_PAUSE
             await self._sleep(pause)
 

@@ -34,18 +34,16 @@ class Verdict:
 
 
 def read(status: int, headers: Mapping[str, str], content: bytes) -> Verdict:
-    """An answer of `POST /v1/actions`."""
-    body = _json(content)
+    """An answer of `POST /v1/actions`. A 200 that is not of Milepost, as a proxy may give, has taken nothing."""
+    body = parse(content)
     error = body.get("error", {})
-    if status in {200, 202}:
+    if status in {200, 202} and "accepted" in body:
         return _judged(body.get("rejected", []), body)
-    details = error.get("details")
+    details = error.get("details") if isinstance(error, dict) else None
     if isinstance(details, dict) and "rejected" in details:
         return _judged(details["rejected"], {})
-    said = f"{status} {error.get('code', '')}: {error.get('message', '')}"
-    return Verdict(
-        taken=False, too_much=status in {400, 413, 422}, retry_after=retry_after(headers), message=said.strip()
-    )
+    said = f"{status} {content[:200].decode(errors='replace')}"
+    return Verdict(taken=False, too_much=status in {400, 413, 422}, retry_after=retry_after(headers), message=said)
 
 
 def _judged(rejected: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> Verdict:
@@ -65,7 +63,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return float(text) if text.isdecimal() else None
 
 
-def _json(content: bytes) -> dict[str, Any]:
+def parse(content: bytes) -> dict[str, Any]:
     """What a proxy says in between may be no JSON."""
     try:
         body = json.loads(content)
@@ -92,7 +90,9 @@ class Door:
     ) -> tuple[int, Mapping[str, str], bytes]:
         """(status, headers, content). Raises aiohttp.ClientError, TimeoutError."""
         total = aiohttp.ClientTimeout(total=timeout)
-        async with self._session.post(self.url + path, data=body, headers=headers, timeout=total) as response:
+        async with self._session.post(
+            self.url + path, data=body, headers=headers, timeout=total, allow_redirects=False
+        ) as response:
             return response.status, response.headers, await response.read()
 
     async def close(self) -> None:

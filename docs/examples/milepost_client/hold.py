@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import aiohttp
 
 from milepost_client.client import Client, Subject, new_id, now
+from milepost_client.door import parse
 
 logger = logging.getLogger("milepost")
 
@@ -62,11 +63,16 @@ class Held:
         """Use it, or less of it. Counted once: as a commit, or, if the reservation is gone, as what was used `at`.
 
         Once this returns it is in the spool. The first of `commit` and `release` holds, later ones do nothing.
+        ValueError: more than is held, or less than 0.
         """
+        used = self.quantity if quantity is None else quantity
+        if not 0 <= used <= self.quantity:
+            raise ValueError(f"{used} of {self.quantity} that are held")
+        if not used:
+            self.release()
         if self._over:
             return
         self._over = True
-        used = self.quantity if quantity is None else quantity
         more = {} if self.metadata is None else {"metadata": self.metadata}
         recorded = self._action("usage.recorded", "late", {"action": self.action, "quantity": used, **more})
         self.client.settle(
@@ -157,18 +163,12 @@ class Guard:
             )
         except (aiohttp.ClientError, OSError) as error:
             return f"again: {type(error).__name__} {error}"
-        if status == 200:
-            self._undecided = 0
+        answer = parse(content)
+        if status == 200 and answer.get("allowed") is True:
             return None
-        code = _code(content)
+        refused = answer.get("error")
+        code = refused.get("code") if isinstance(refused, dict) else None
         if (status, code) in DENIALS:
             self._undecided = 0
             raise Denied(status, content)
         return f"{'again: ' if status >= 500 else ''}{status} {code}"
-
-
-def _code(content: bytes) -> str:
-    try:
-        return str(json.loads(content)["error"]["code"])
-    except (ValueError, TypeError, KeyError):
-        return ""

@@ -58,6 +58,7 @@ class Spool:
         self.folder, self.most_bytes, self.fsync = folder, most_bytes, fsync
         self._lock = threading.Lock()
         self._old: list[Segment] = []
+        self._closed = False
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._active = self._create()
         self._pid = os.getpid()
@@ -73,11 +74,11 @@ class Spool:
         return self._active.size + sum(one.size for one in self._old)
 
     def append(self, line: bytes, *, always: bool = False) -> bool:
-        """Write one line, without its end. False: too long, the spool is full (unless `always`), or the disk is."""
+        """Write one line, without its end. False: too long, closed, the spool is full (unless `always`) or the disk."""
         if self._pid != os.getpid():
             self._forked()
         with self._lock:
-            if len(line) > LINE_BYTES or (self.size + len(line) >= self.most_bytes and not always):
+            if self._closed or len(line) > LINE_BYTES or (self.size + len(line) >= self.most_bytes and not always):
                 return False
             if not self._write(self._active, line + b"\n"):
                 return False
@@ -118,6 +119,7 @@ class Spool:
     def close(self) -> None:
         """Free the locks; a file with lines in it stays for whoever comes next."""
         with self._lock:
+            self._closed = True
             for segment in (*self._old, self._active):
                 if not segment.lines:
                     segment.path.unlink(missing_ok=True)

@@ -118,7 +118,8 @@ def test_a_downgrade_holds_from_the_very_instant_at_which_the_period_ends(story:
 def test_an_upgrade_keeps_usage_and_boundaries_and_takes_a_coming_downgrade_back(story: Story) -> None:
     before = story.use("UP", 5)
     assert story.use("UP")["error"] == "plan_limit_exceeded"
-    story.tell("plan.changed", plan="PRO")
+    changed = story.tell("plan.changed", plan="PRO")
+    assert (changed["plan"], changed["previousPlan"], changed["nextPlan"]) == ("PRO", "FREE", None)
     after = story.use("UP", 4)
     assert (after["used"], after["limit"], after["resetsAt"]) == (9, 9, before["resetsAt"])
     story.tell("plan.changed", plan="FREE")

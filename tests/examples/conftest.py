@@ -44,9 +44,15 @@ class Stage:
         except TimeoutError:
             pytest.fail(f"{user}: {await self.counter(user, action)}, not {(used, reserved)}")
 
+    async def stands(self, user: str, used: int, reserved: int = 0) -> None:
+        """The counter, once everything that Milepost has taken of a user is applied: in the order of its log."""
+        barrier = {"kind": "usage.recorded", "userId": user, "data": {"action": "AI_ANALYSIS"}}
+        assert (await self.service.send(barrier, Prefer="wait=10")).status == 200
+        assert await self.counter(user) == (used, reserved)
+
     async def facts(self, user: str, kind: str = "usage.recorded") -> int:
         """How many were written."""
-        query = "SELECT count(*) FROM usage_records WHERE subject = $1 AND kind = $2"
+        query = "SELECT count(*) FROM usage_records WHERE subject = $1 AND kind = $2 AND action = 'DIAGRAM_UPLOAD'"
         return int(await self.service.sql.fetchval(query, f"user:{user}", kind))
 
     async def upgrade(self, user: str) -> None:

@@ -88,7 +88,7 @@ class Client:
         self._key, self._linger, self._timeout, self._deadline = key, max(linger, 0.001), timeout, deadline
         self._on_rejected = on_rejected
         self._spool = Spool(Path(spool), most_bytes=most_bytes, fsync=fsync)
-        self._failures, self._most, self._adopted_at = 0, MOST_LINES, -ADOPT_SECONDS
+        self._failures, self._most, self._adopted_at = 0, MOST_LINES, 0.0
         self._hurry = asyncio.Event()
         self._idle = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,8 +123,9 @@ class Client:
             self._loop.call_soon_threadsafe(self._hurry.set)
 
     async def start(self) -> None:
-        """Begin to send."""
+        """Take over what others left, and begin to send."""
         self._loop = asyncio.get_running_loop()
+        self._adopt()
         self.door = Door(self.url, self._key)
         self._task = asyncio.create_task(self._run(), name="milepost")
 
@@ -209,13 +210,16 @@ class Client:
     async def _round(self) -> float:
         """Send one batch; seconds until the next."""
         if time.monotonic() - self._adopted_at >= ADOPT_SECONDS:
-            self._adopted_at = time.monotonic()
-            self.counters.recovered += self._spool.adopt()
+            self._adopt()
         batch = self._spool.next(self._most)
         if batch is None:
             self._idle.set()
             return self._linger
         return await self._deliver(batch)
+
+    def _adopt(self) -> None:
+        self._adopted_at = time.monotonic()
+        self.counters.recovered += self._spool.adopt()
 
     async def _deliver(self, batch: Batch) -> float:
         assert self.door is not None  # noqa: S101

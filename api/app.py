@@ -30,7 +30,7 @@ from api.rates import Rates
 from api.referrals import overview as referrals_overview
 from api.referrals import routes as referrals
 from api.state import STATE, State
-from api.usage import accounts
+from api.usage import accounts, plans, reports
 from api.usage import routes as usage
 from api.waiting import Waiting
 from db import connect, log, metrics, partitions, stream
@@ -72,7 +72,9 @@ def routes() -> list[web.RouteDef]:
         *progress.ROUTES,
         *courses.ROUTES,
         *usage.ROUTES,
+        *plans.ROUTES,
         *accounts.ROUTES,
+        *reports.ROUTES,
     ]
 
 

@@ -20,7 +20,7 @@ from api.live import operations as live_operations
 from api.onboarding import operations as onboarding_operations
 from api.operation import BY_ANY, BY_HEADER, JSON, OBJECT, TAKES, WHO, Json, Operation
 from api.referrals import operations as referrals_operations
-from api.usage import accounts_operations
+from api.usage import accounts_operations, reports_operations
 from api.usage import operations as usage_operations
 
 _TAKEN: Final = {
@@ -150,6 +150,7 @@ _MODULES: Final[Sequence[ModuleType]] = (
     effects_operations,
     usage_operations,
     accounts_operations,
+    reports_operations,
 )
 OPERATIONS: Final[tuple[Operation, ...]] = (*_OWN, *(one for module in _MODULES for one in module.OPERATIONS))
 PARAMETERS: Final[Json] = {

@@ -10,7 +10,7 @@ from aiohttp import web
 from api import reads
 from api.errors import Problem
 from api.state import STATE, State
-from api.usage import decisions, held, subjects
+from api.usage import analytics, decisions, held, meters, subjects
 from api.usage.subjects import Subject
 from jobs.action import Sender
 from jobs.usage import view
@@ -23,9 +23,7 @@ LARGEST: Final = 1_000_000_000_000_000
 async def check(request: web.Request) -> web.Response:
     """GET /v1/usage/check?action=&quantity=&fileSize=: what a decision would say now; nothing is counted."""
     state, _, subject, limits = await reader(request)
-    action = request.query.get("action")
-    if action is None:
-        raise _wrong("action", "say of which meter: action=DIAGRAM_UPLOAD")
+    action = meters.demanded(request, state)
     quantity, size = number(request, "quantity", 1, MOST), number(request, "fileSize", 0, LARGEST)
     reached = await reads.after(request, state)
     asked = (state.plans, state.catalog)
@@ -35,7 +33,7 @@ async def check(request: web.Request) -> web.Response:
             lambda model, now: view.check(model, *asked, now, action, 1 if quantity is None else quantity, size),
         )
     except KeyError:
-        raise unknown_meter(state, action) from None
+        raise meters.unknown(state, action) from None
     if "error" in found:
         found["reason"] = found.pop("error")
     return reads.answer(request, msgspec.json.encode(found), reached, limits)
@@ -72,13 +70,6 @@ def number(request: web.Request, name: str, least: int, most: int) -> int | None
     return int(text)
 
 
-def unknown_meter(state: State, action: str, path: str = "action") -> Problem:
-    """422, with the meters that there are."""
-    names = ", ".join(meter.name for meter in state.catalog.meters[:20])
-    said = f"no meter {action[:64]!r}; the catalog has {names}"
-    return Problem("unknown_meter", said, details={"path": path})
-
-
 def _wrong(name: str, message: str) -> Problem:
     return Problem("invalid_parameter", message, details={"path": name})
 
@@ -91,4 +82,5 @@ ROUTES: Final = (
     web.post("/v1/usage/reservations/{reservationId}/commit", decisions.commit),
     web.post("/v1/usage/reservations/{reservationId}/release", decisions.release),
     web.get("/v1/usage/current", current),
+    web.get("/v1/usage/analytics", analytics.read),
 )

@@ -43,7 +43,7 @@ class PlanVersion(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     max_file_size: Most | None = None
     storage: Most | None = None
     team_size: Most | None = None
-    features: Annotated[tuple[Feature, ...], Meta(max_length=100)] = ()
+    features: Annotated[list[Feature], Meta(max_length=100)] = []
     effective_from: Moment | None = None
 
 
@@ -118,7 +118,7 @@ def _plan(body: PlanVersion, state: State) -> Plan:
             raise _wrong(f"{path}.overageCap", "only a soft limit has an overage: say hard: false")
     limits = {action: _limit(limit) for action, limit in body.limits.items()}
     sizes = (body.max_file_size, body.storage, body.team_size)
-    return plans.settled(Plan(body.rank, limits, *sizes, body.features), state.catalog.meters)
+    return plans.settled(Plan(body.rank, limits, *sizes, tuple(body.features)), state.catalog.meters)
 
 
 def _limit(given: int | PlanLimit | None) -> Limit:

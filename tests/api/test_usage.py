@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -296,19 +295,3 @@ async def test_the_id_of_another_kind(ada: Customer) -> None:
     again = await ada.send(CONSUME, UPLOAD, Idempotency_Key="i-2")
     assert (again.status, again.body["used"]) == (200, 2)
     assert (await ada.meter())["used"] == 2
-
-
-async def test_two_hundred_at_once_share_fifty(service: Service, ada: Customer) -> None:
-    """Exactly the limit goes out, and the counter is what its records say."""
-    admin = await service.make_key("admin", "ingest", "read")
-    own = {"kind": "usage.limits_set", "userId": ada.id, "data": {"action": "DIAGRAM_UPLOAD", "limit": 50}}
-    assert (await service.send(own, by=admin, Prefer="wait=5")).status == 200
-    answers = await asyncio.gather(*(ada.send(f"{CONSUME}?wait=10", UPLOAD) for _ in range(200)))
-    assert Counter(answer.status for answer in answers) == {200: 50, 429: 150}
-    assert sorted(answer.body["used"] for answer in answers if answer.status == 200) == list(range(1, 51))
-    subject = f"user:{ada.id}"
-    used, reserved = await service.sql.fetchrow("SELECT used, reserved FROM usage_counters WHERE subject = $1", subject)
-    booked = await service.sql.fetchval("SELECT sum(booked) FROM usage_records WHERE subject = $1", subject)
-    assert (used, reserved, booked) == (50, 0, 50)
-    told = await service.sql.fetch("SELECT data FROM effects WHERE subject = $1 ORDER BY at, id", subject)
-    assert len(told) == 3

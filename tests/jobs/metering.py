@@ -117,7 +117,10 @@ class Memory:
     def apply(self, actions: Iterable[Action]) -> None:
         """One batch: only ids not seen before."""
         new = [action for action in actions if (action.subject, action.id) not in self.seen]
-        new = list({(action.subject, action.id): action for action in reversed(new)}.values())[::-1]
+        firsts: dict[tuple[str, str], Action] = {}
+        for action in new:
+            firsts.setdefault((action.subject, action.id), action)
+        new = list(firsts.values())
         self.seen |= {(action.subject, action.id) for action in new}
         if not new:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -29,9 +30,16 @@ class States:
     """The states of one batch. All courses and certificates of its users are here, and lessons of touched courses."""
 
     def __init__(
-        self, unknown: Literal["accept", "reject"] = "accept", looks_up: bool = False, *, recorded: bool = False
+        self,
+        serial_key: bytes,
+        unknown: Literal["accept", "reject"] = "accept",
+        looks_up: bool = False,
+        *,
+        recorded: bool = False,
     ) -> None:
         """`recorded`: what is folded are facts, which were judged when they came."""
+        self.serial_key = serial_key
+        """What the serials of certificates are made with."""
         self.unknown, self.looks_up, self.recorded = unknown, looks_up, recorded
         self.lessons: dict[str, str] = {}
         """lesson -> its course, as the catalog says"""
@@ -96,10 +104,18 @@ class States:
             self.changed_standings[key] = standing
 
 
+async def shared(conn: asyncpg.Connection) -> bytes:
+    """Lock the courses as they are until the commit; the key of the serials, which comes with it."""
+    key: UUID | None = await conn.fetchval(QUERIES["share_courses"])
+    if key is None:
+        # Not an error of the batch: nothing of it may become a dead letter.
+        raise RuntimeError("the table certificate_key is empty: bring its row back from a backup, or insert a new one")
+    return key.bytes
+
+
 async def load(conn: asyncpg.Connection, items: Sequence[Item], *, looks_up: bool) -> States:
     """One query per table, behind the lock that keeps the courses as they are until the commit."""
-    await conn.execute(QUERIES["share_courses"])
-    states = States((await catalog.load(conn)).courses.unknown, looks_up)
+    states = States(await shared(conn), (await catalog.load(conn)).courses.unknown, looks_up)
     users = sorted({action.subject[USER:] for _, action, _ in items})
     pairs = await _places(conn, states, items)
     for row in await conn.fetch(QUERIES["load_enrolments"], users):

@@ -19,7 +19,7 @@ from api.courses.progress import named_course
 from api.errors import Problem
 from api.state import STATE, State
 from jobs.action import Draft, Sender
-from jobs.courses import catalog, models
+from jobs.courses import catalog
 from jobs.courses.catalog import MOST_COURSES, Conflict, CourseBody, NamedCourse, Stored
 from jobs.courses.kinds import Reason
 
@@ -108,7 +108,7 @@ async def reinstate(request: web.Request) -> web.Response:
 async def _rule(request: web.Request, sender: Sender, kind: str, data: dict[str, Any]) -> web.Response:
     state, wait = request.app[STATE], updates.seconds(request)
     serial = certificates.serial(request.match_info["serial"])
-    owner = None if serial is None else await state.pool.fetchrow(models.QUERIES["certificate_owner"], serial)
+    owner = None if serial is None else await state.pool.fetchrow(certificates.QUERIES["find_certificate"], serial)
     if owner is None:
         raise Problem("not_found", "there is no such certificate")
     content = msgspec.Raw(msgspec.json.encode({"courseId": owner["course_id"], **data}))

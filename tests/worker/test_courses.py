@@ -19,7 +19,7 @@ from db import connect, keys
 from db.settings import Settings
 from db.stream import Log
 from jobs import rebuild
-from jobs.action import Action
+from jobs.action import Action, is_id
 from jobs.courses import catalog, models, recompute, undescribed
 from jobs.courses import states as course_states
 from jobs.courses.catalog import LessonBody, NamedCourse
@@ -149,6 +149,7 @@ async def follow_ups(rig: Rig) -> AsyncIterator[FollowUps]:
 async def recomputed(rig: Rig, chunk: int = 2) -> int:
     """All changed courses, through the log; how many actions that took."""
     await recompute.run(rig.pool, datetime.now(UTC), chunk)
+    assert not any(map(is_id, await rig.fetch("SELECT id FROM follow_ups"))), "a client could use them up beforehand"
     async with follow_ups(rig) as back:
         number = await back.sweep()
     await rig.finish()

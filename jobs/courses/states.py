@@ -51,6 +51,9 @@ class States:
         self.titles: dict[str, str] = {}
         self.strays: dict[str, list[str]] = defaultdict(list)
         """user -> lessons that the catalog has in another course than they count in"""
+        self.kept_rows: frozenset[Key] = frozenset()
+        self.kept_enrolments: frozenset[Key] = frozenset()
+        """What Postgres has of the rows and the enrolments of this batch"""
         self.changed_rows: dict[Key, LessonProgress] = {}
         self.changed_standings: dict[Key, Standing] = {}
         self.changed_certificates: dict[Key, Certificate] = {}
@@ -121,9 +124,11 @@ async def load(conn: asyncpg.Connection, items: Sequence[Item], *, looks_up: boo
     for row in await conn.fetch(QUERIES["load_enrolments"], users):
         enrolment = Enrolment(*row)
         states.enrolments[enrolment.user_id][enrolment.course_id] = enrolment
+    states.kept_enrolments = frozenset((user_id, one) for user_id, own in states.enrolments.items() for one in own)
     states.courses = await courses(conn, {course_id for _, course_id in pairs})
     # Read as they are kept, before a row of this batch can be put anywhere.
     await _rows(conn, states, pairs)
+    states.kept_rows = frozenset(states.rows)
     for row in await conn.fetch(QUERIES["load_certificates"], users):
         *columns, title = row
         certificate = Certificate(*columns)
@@ -183,6 +188,20 @@ async def _rows(conn: asyncpg.Connection, states: States, places: set[Key]) -> N
 def _columns(keys: Iterable[Key]) -> tuple[list[str], list[str]]:
     ordered = list(keys)
     return [key[0] for key in ordered], [key[1] for key in ordered]
+
+
+async def put(
+    conn: asyncpg.Connection, table: str, query: str, changed: Mapping[Key, msgspec.Struct], kept: frozenset[Key]
+) -> None:
+    """Copy new rows in (25 us each, where an upsert takes 48), and update those that are `kept`; both ordered by key.
+
+    Who holds the partition alone writes these users, so that a row that was not loaded is not there.
+    """
+    if fresh := sorted(changed.keys() - kept):
+        columns = changed[fresh[0]].__struct_fields__
+        records = [msgspec.structs.astuple(changed[key]) for key in fresh]
+        await conn.copy_records_to_table(table, records=records, columns=columns)
+    await save(conn, query, {key: changed[key] for key in changed.keys() & kept})
 
 
 async def save(conn: asyncpg.Connection, query: str, changed: Mapping[Any, msgspec.Struct]) -> None:

@@ -441,9 +441,10 @@ def test_dead_letters_have_the_codes_that_are_explained() -> None:
 
 
 def test_figures_go_between_the_marks() -> None:
-    figures = report.Figures("2 cores", [Row("a | b", "x", ">= 1", "1/s", "2/s", "0.50", reached=False)])
-    page = report.put(report.PAGE.read_text(), report.table(figures))
-    assert "| a \\| b | 1/s | x | 2/s | 0.50 | >= 1 | missed |" in page
-    assert report.put(page, report.table(figures)) == page
-    with pytest.raises(ValueError, match="has no"):
-        report.put("nothing", "x")
+    page = report.PAGE.read_text()
+    machine = page.partition(report.BEGIN)[2].partition(".\n")[0].removeprefix("Measured on ")
+    figures = report.Figures(machine, [Row("a | b", "x", ">= 1", "1/s", "2/s", "0.50", reached=False)])
+    put = report.put(page, figures)
+    assert "| a \\| b | 1/s | x | 2/s | 0.50 | >= 1 | missed |" in put
+    assert put.count("\n") == page.count("\n") + 1, "what was not measured stays"
+    assert report.put(put, figures) == put

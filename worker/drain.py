@@ -168,10 +168,14 @@ class Drain:
             metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
         for effect in done.effects:
             metrics.EFFECTS.labels(effect.type).inc()
+        # One line for all of a batch that are alike: a client can send bad actions by the thousand.
+        alike: dict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
         for letter in done.dead:
             metrics.DEAD.labels(letter.code).inc()
-            said = {"code": letter.code, "action": letter.action_id, "kind": letter.kind, "reason": letter.message}
-            logger.error("an action went to the dead letters", **said)
+            alike[letter.code, letter.kind].append(letter)
+        for (code, kind), letters in alike.items():
+            said = {"code": code, "kind": kind, "action": letters[0].action_id, "reason": letters[0].message}
+            logger.error("actions went to the dead letters", number=len(letters), **said)
 
     async def _contended(self, since: float) -> float:
         if time.monotonic() - since > STALLED:

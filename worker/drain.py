@@ -132,13 +132,9 @@ class Drain:
     async def _publish(self, partition: int, done: Applied) -> None:
         """8 to 10. Dying before or in it: the next who takes the partition drops caches, tells listeners, trims."""
         heard = await live.listened(self.client, partition, done.live)
-        await models.publish(
-            self.client, partition, done.generation, done.position, dict(done.models), _replies(done), heard
-        )
-        # Who began to listen in between may have read the models as they were.
-        told = {subject for subject, _, _ in heard}
-        late = await live.listened(self.client, partition, done.live)
-        await live.publish(self.client, partition, [one for one in late if one[0] not in told])
+        unheard = {subject for subject, _, _ in done.live} - {subject for subject, _, _ in heard}
+        told = (dict(done.models), _replies(done), heard, unheard)
+        await models.publish(self.client, partition, done.generation, done.position, *told)
 
     def _go_on(self, done: Applied) -> None:
         """11: what goes on from here. All of it is in Postgres, and swept when this process dies."""

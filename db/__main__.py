@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
-from db import command, connect, days, dump, migrate, schema, service_keys, stored_catalog
+from db import command, connect, days, dev, dump, migrate, schema, service_keys, stored_catalog
 from db import status as statuses
 from db.command import run
 from db.settings import stop
@@ -189,6 +189,26 @@ async def _seed(body: str, new: catalogs.Catalog) -> list[str]:
             late = "the worker knows it, the API processes within a minute"
             sys.stderr.write(f"Stored, but Redis cannot be told ({command.explain(error)}): {late}.\n")
     return lines or ["stored; it means what was stored before" if changed else "nothing to do: it is stored already"]
+
+
+@app.command()
+def token(
+    user: Annotated[str | None, typer.Argument(help="the user's id; without it the user of `make up`")] = None,
+    org: Annotated[str | None, typer.Option(help="the id of an organisation that the user acts for")] = None,
+) -> None:
+    """Print a user token for trying things out, good for 30 days, signed as this installation's HS256 tokens are.
+
+    Referrals are an organisation's: they need a token with --org.
+
+    Examples: python -m db token ada · python -m db token ada --org acme
+    """
+    started, found = command.started(), command.settings()
+    secret, user = found.jwt_secret or started.get("jwtSecret"), user or started.get("userId")
+    if not secret:
+        stop("no secret to sign with: set MILEPOST_JWT_SECRET, or start with make up (its folder: STATE=.milepost)", 1)
+    if not user:
+        stop("no user: name one, like `python -m db token ada`", 1)
+    sys.stdout.write(f"{dev.user_token(found, secret, user, org)}\n")
 
 
 @keys.command("create")

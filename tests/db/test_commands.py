@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+import jwt
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -27,6 +28,7 @@ COMMANDS = [
     "restore",
     "schema",
     "seed",
+    "token",
     "keys",
     "keys create",
     "keys list",
@@ -275,3 +277,17 @@ def test_seeding_without_redis_says_what_that_means(database_url: str) -> None:
     assert result.exit_code == 0
     assert result.stderr.startswith("Stored, but Redis cannot be told (")
     assert catalog_of(database_url) == stored_catalog.shipped()
+
+
+def test_a_token_for_trying_things_out(tmp_path: Path) -> None:
+    secret = "s" * 40
+    demanded = {"MILEPOST_JWT_SECRET": secret, "MILEPOST_JWT_ISSUER": "here", "MILEPOST_JWT_AUDIENCE": "milepost"}
+    made = good("token ada --org acme", **demanded).strip()
+    claims = jwt.decode(made, secret, algorithms=["HS256"], issuer="here", audience="milepost")
+    assert (claims["sub"], claims["org_id"]) == ("ada", "acme")
+    assert "org_id" not in jwt.decode(good("token ada", MILEPOST_JWT_SECRET=secret).strip(), secret, ["HS256"])
+    assert "MILEPOST_JWT_SECRET" in failed("token ada")
+    assert "name one" in failed("token", MILEPOST_JWT_SECRET=secret)
+    (tmp_path / ".milepost").mkdir()
+    (tmp_path / ".milepost/dev.json").write_text(json.dumps({"jwtSecret": secret, "userId": "eve"}))
+    assert jwt.decode(good("token --org acme").strip(), secret, ["HS256"])["sub"] == "eve"

@@ -495,3 +495,20 @@ async def all_leave(service: Service) -> AsyncIterator[None]:
         return not audience_of(service)._listeners
 
     await until(empty, "all have left")
+
+
+async def test_a_stop_while_a_state_is_being_read(service: Service) -> None:
+    go = asyncio.Event()
+
+    async def state(_: str) -> list[bytes]:
+        await go.wait()
+        return []
+
+    one = audience.Audience(service.redis, service.settings.partitions, 10, state)
+    one.start()
+    topic = audience.Topic("user:u", 0)
+    one._restore(topic)
+    assert topic.lost
+    go.set()
+    await one.stop()
+    assert all(task.done() for task in one._tasks)

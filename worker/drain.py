@@ -86,7 +86,14 @@ class Drain:
                     await stream.wait(self.client, partition, cursor.position, BLOCK_MS)
             except apply.Poisoned as error:
                 logger.warning("a batch holds a poison action: isolating it", partition=partition, error=str(error))
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError) as error:
+            except (
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+                RedisError,
+                OSError,
+                TimeoutError,
+            ) as error:
                 failures += 1
                 # A batch that never fits into the time-out would come again for ever.
                 cursor.count = max(1, cursor.count // 2)

@@ -472,11 +472,10 @@ async def test_how_long_somebody_listens_is_no_time_of_ours(
     left, spent = await sample("milepost_live_ended_total", "gone"), await sample(SPENT, '"/v1/live"')
     async with listening(service, by=token) as one:
         assert await sample("milepost_live_connections") == 1
-        began = time.monotonic()
-        while one.heartbeats < 10:
+        began, beats = time.monotonic(), one.heartbeats
+        while time.monotonic() - began < 1 or one.heartbeats < beats + 2:
             await tell(service, user, 1)
             await heard(one, 1)
-        assert time.monotonic() - began > 0.9
 
     async def counted() -> bool:
         return await sample("milepost_live_ended_total", "gone") == left + 1

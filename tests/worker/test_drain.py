@@ -67,7 +67,7 @@ async def test_poison_goes_to_the_dead_letters_and_the_rest_is_applied(rig: Rig,
             "invalid_data",
         ),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value),
 )
 async def test_what_the_door_should_have_stopped_harms_nobody(
     rig: Rig, change: dict[str, Any], code: str | None

@@ -18,7 +18,7 @@ from zlib import crc32
 
 import msgspec
 
-from bench import learning
+from bench import learning, metering
 from bench.traffic import DEVICES, Request, Stretch
 from jobs.lines import Reader, Unreadable
 
@@ -127,21 +127,31 @@ def _access_log(path: Path, kinds: frozenset[str]) -> Stretch:
         raise NothingToPlay(f"{path} holds no line in the combined format")
     # A log that grows keeps its first line, and so its ids.
     prefix = f"log-{hashlib.sha256(next(_lines(path)).encode()).hexdigest()[:12]}-"
-    actions = [(visitor(hit), action) for hit in found for action in _of_hit(hit, prefix, kinds)]
-    visitors = len({who for who, _ in actions})
+    visitors = len({visitor(hit) for hit in found})
     remarks = [
         f"{len(found):,} lines of {path.name}, {found[0].at:%d %b %Y} to {found[-1].at:%d %b %Y}, {visitors:,} visitors"
     ]
     if malformed:
         shown = ", ".join(map(str, malformed[:5])) + (" …" if len(malformed) > 5 else "")
         remarks.append(f"{len(malformed)} malformed line{'s' if len(malformed) > 1 else ''} left out: {shown}")
-    if "usage.recorded" not in kinds:
-        remarks.append("usage.recorded (API_CALL per address) left out: this Milepost has no such kind yet")
     example = f"auto:anonymous:{visitor(found[0])}@{int(found[0].at.timestamp() * 1000)}"
-    return Stretch(f"the access log {path.name}", _spread(actions), example, remarks)
+    stretch = Stretch(f"the access log {path.name}", [], example, remarks)
+    is_metered = kinds >= metering.KINDS
+    actions = [(_user(hit), action) for hit in found for action in _of_hit(hit, prefix, is_metered)]
+    if is_metered:
+        addresses = [_user(hit) for hit in found]
+        actions = [*metering.limits(addresses, prefix, found[0].at.isoformat()), *actions]
+        stretch.metered, stretch.prefix = metering.expected(addresses), prefix
+        remarks.append(metering.TOLD)
+    stretch.lanes = _spread(actions)
+    return stretch
 
 
-def _of_hit(hit: Hit, prefix: str, kinds: frozenset[str]) -> Iterator[dict[str, Any]]:
+def _user(hit: Hit) -> str:
+    return hit.address[:128]
+
+
+def _of_hit(hit: Hit, prefix: str, is_metered: bool) -> Iterator[dict[str, Any]]:
     head = {"at": hit.at.isoformat(), "anonymousId": visitor(hit)}
     properties = {"method": hit.method[:32], "status": hit.status, "agent": hit.agent[:256]}
     page: dict[str, Any] = {"path": hit.path[:2048], "properties": properties}
@@ -151,10 +161,8 @@ def _of_hit(hit: Hit, prefix: str, kinds: frozenset[str]) -> Iterator[dict[str, 
     if hit.size is not None:
         size = {"metricName": "response_bytes", "value": hit.size, "additionalData": {"status": hit.status}}
         yield head | {"id": f"{prefix}{hit.line}-size", "kind": "metric.recorded", "data": size}
-    if "usage.recorded" in kinds:
-        usage = {"action": "API_CALL", "quantity": 1}
-        who = {"at": hit.at.isoformat(), "userId": f"address-{hit.address}"[:128]}
-        yield who | {"id": f"{prefix}{hit.line}-call", "kind": "usage.recorded", "data": usage}
+    if is_metered:
+        yield metering.call(_user(hit), prefix, hit.line, hit.at.isoformat())
 
 
 def _ndjson(path: Path) -> Stretch:
@@ -187,7 +195,7 @@ def _head(body: bytes) -> _Head:
 
 
 def _spread(actions: Sequence[tuple[str, dict[str, Any]]]) -> list[list[Request]]:
-    """A visitor stays in one lane, and so in order."""
+    """An address stays in one lane, and with it its visitors: each in its order."""
     lanes: list[list[tuple[str, bytes]]] = [[] for _ in range(DEVICES)]
     for who, action in actions:
         lanes[crc32(who.encode()) % DEVICES].append((action["id"], _encode(action)))

@@ -10,13 +10,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import asyncpg
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from bench import adapters, traffic
+from bench import adapters, metering, traffic
+from bench.metering import Metered
 from bench.player import Played, Player, percentile
 from bench.traffic import Expected, Stretch
 from db import command, connect
@@ -31,6 +33,14 @@ TABLES = tuple(facts.table for family in FAMILIES for facts in family.facts)
 COUNT = (
     f"SELECT count(*) FROM ({' UNION '.join(f'SELECT id FROM {table} WHERE id = ANY($1::text[])' for table in TABLES)})"
 )
+AS_COUNTED = "as counted from the files alone"
+NOT_AS_COUNTED = "NOT as counted from the files"
+WHAT = {
+    "addresses": "metered",
+    "allowed": f"calls, {metering.LIMIT} at most of an address",
+    "denied": "calls over that limit, each told so",
+    "notices": "of thresholds, one for each that an address reached",
+}
 REASONS = 8
 DEAD = "SELECT count(DISTINCT action_id) FROM dead_letters WHERE action_id = ANY($1::text[])"
 
@@ -90,9 +100,12 @@ async def _demo(url: str, key: str, data: Path | None, sessions: int, seed: int)
         if before is not None and (after := await _count(database, COUNT, accepted)) is not None:
             applied = Applied(before, after, await _count(database, DEAD, accepted) or 0)
         held = await _learned(database) if stretch.expected else None
+        metered = await _metered(database, stretch.prefix) if stretch.metered else None
     show(console, stretch, played, applied)
     if stretch.expected and held:
         _compare(console, stretch.expected, held)
+    if stretch.metered and metered:
+        _compare_metered(console, stretch.metered, metered)
     _look_next(console, url, key, database, stretch)
 
 
@@ -115,15 +128,32 @@ async def _learned(url: str) -> Expected | None:
         await conn.close(timeout=5)
 
 
+async def _metered(url: str, prefix: str) -> Metered | None:
+    """What Postgres holds of the API calls that were played."""
+    if not url:
+        return None
+    conn = await connect.postgres(url, "milepost-demo")
+    try:
+        return await metering.held(conn, prefix)
+    finally:
+        await conn.close(timeout=5)
+
+
 def _compare(console: Console, expected: Expected, held: Expected) -> None:
     """Beside what the files alone say."""
     for name in ("courses", "enrolments", "completed", "certificates"):
         there, wanted = getattr(held, name), getattr(expected, name)
         number = len(there) if name == "certificates" else there
-        words = (
-            "as counted from the files alone" if there == wanted else f"NOT as counted from the files: {wanted!r:.60}"
-        )
+        words = AS_COUNTED if there == wanted else f"{NOT_AS_COUNTED}: {wanted!r:.60}"
         _line(console, name, f"{number:,}", words)
+
+
+def _compare_metered(console: Console, expected: Metered, held: Metered) -> None:
+    """Beside what the log alone says, address by address."""
+    wanted = expected.counted()
+    for name, (number, there) in held.counted().items():
+        told = AS_COUNTED if there == wanted[name][1] else f"{NOT_AS_COUNTED}: {wanted[name][0]:,}"
+        _line(console, name, f"{number:,}", f"{WHAT[name]}; {told}")
 
 
 def _words(played: Played) -> str:
@@ -209,6 +239,10 @@ def _look_next(console: Console, url: str, key: str, database: str, stretch: Str
     rows = {"every route": f"{url}/docs"}
     if stretch.example:
         rows["one session"] = f"curl -s {url}/v1/sessions/{stretch.example} -H 'Authorization: Bearer {key}'"
+    if stretch.metered:
+        calls = stretch.metered.calls
+        busiest = quote(max(calls, key=lambda address: sum(calls[address])), safe="")
+        rows["one address"] = f"curl -s '{url}/v1/usage/current?userId={busiest}' -H 'Authorization: Bearer {key}'"
     if database:
         rows["in SQL"] = f'{_psql()} {shlex.quote(database)} -c "{query}"'
     state = command.state()

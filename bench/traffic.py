@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from bench.metering import Metered
+
 SESSIONS: Final = 500
 DEVICES: Final = 16
 SPAN: Final = timedelta(hours=24)
@@ -69,6 +71,9 @@ class Stretch:
     courses: bytes = b""
     """Body of `PUT /v1/courses`, sent before all else."""
     expected: Expected | None = None
+    metered: Metered | None = None
+    """What an access log says of the API calls in it, whose ids begin with `prefix`."""
+    prefix: str = ""
 
     @property
     def number(self) -> int:

@@ -414,6 +414,30 @@ CREATE TABLE public.performance_metrics (
 )
 PARTITION BY RANGE (received_at);
 
+CREATE TABLE public.plan_limits (
+    plan text NOT NULL COLLATE pg_catalog."C",
+    version integer NOT NULL,
+    effective_from timestamp with time zone NOT NULL,
+    body jsonb NOT NULL,
+    source text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    diagram_uploads bigint GENERATED ALWAYS AS (((body #>> '{limits,DIAGRAM_UPLOAD,limit}'::text[]))::bigint) STORED,
+    ai_analyses bigint GENERATED ALWAYS AS (((body #>> '{limits,AI_ANALYSIS,limit}'::text[]))::bigint) STORED,
+    procedure_views bigint GENERATED ALWAYS AS (((body #>> '{limits,PROCEDURE_VIEW,limit}'::text[]))::bigint) STORED,
+    pdf_exports bigint GENERATED ALWAYS AS (((body #>> '{limits,EXPORT_PDF,limit}'::text[]))::bigint) STORED,
+    dxf_exports bigint GENERATED ALWAYS AS (((body #>> '{limits,EXPORT_DXF,limit}'::text[]))::bigint) STORED,
+    api_calls bigint GENERATED ALWAYS AS (((body #>> '{limits,API_CALL,limit}'::text[]))::bigint) STORED,
+    storage bigint GENERATED ALWAYS AS (((body ->> 'storage'::text))::bigint) STORED,
+    max_file_size bigint GENERATED ALWAYS AS (((body ->> 'maxFileSize'::text))::bigint) STORED,
+    team_size bigint GENERATED ALWAYS AS (((body ->> 'teamSize'::text))::bigint) STORED,
+    team_collaboration boolean GENERATED ALWAYS AS (((body -> 'features'::text) ? 'team_collaboration'::text)) STORED NOT NULL,
+    api_access boolean GENERATED ALWAYS AS (((body -> 'features'::text) ? 'api_access'::text)) STORED NOT NULL,
+    priority_support boolean GENERATED ALWAYS AS (((body -> 'features'::text) ? 'priority_support'::text)) STORED NOT NULL,
+    custom_ai_training boolean GENERATED ALWAYS AS (((body -> 'features'::text) ? 'custom_ai_training'::text)) STORED NOT NULL,
+    white_labeling boolean GENERATED ALWAYS AS (((body -> 'features'::text) ? 'white_labeling'::text)) STORED NOT NULL,
+    CONSTRAINT plan_limits_source_check CHECK ((source = ANY (ARRAY['catalog'::text, 'admin'::text])))
+);
+
 CREATE TABLE public.referral_codes (
     code text NOT NULL COLLATE pg_catalog."C",
     org_id text NOT NULL COLLATE pg_catalog."C",
@@ -458,6 +482,111 @@ CREATE TABLE public.tracked_events (
     flags smallint DEFAULT 0 NOT NULL
 )
 PARTITION BY RANGE (received_at);
+
+CREATE TABLE public.usage_accounts (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    first_at timestamp with time zone NOT NULL,
+    plan text,
+    next_plan text,
+    next_plan_at timestamp with time zone,
+    overrides jsonb NOT NULL,
+    rules jsonb NOT NULL,
+    metered boolean NOT NULL,
+    revision integer NOT NULL,
+    zone text GENERATED ALWAYS AS (COALESCE(((rules -> '-1'::integer) ->> 'zone'::text), 'UTC'::text)) STORED,
+    billing_day integer GENERATED ALWAYS AS (COALESCE((((rules -> '-1'::integer) ->> 'day'::text))::integer, 1)) STORED
+)
+WITH (fillfactor='80');
+
+CREATE TABLE public.usage_counters (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    action text NOT NULL COLLATE pg_catalog."C",
+    period_start timestamp with time zone NOT NULL,
+    period_end timestamp with time zone,
+    used bigint NOT NULL,
+    reserved bigint NOT NULL,
+    records bigint NOT NULL,
+    plan text NOT NULL,
+    limit_version text NOT NULL,
+    limit_value bigint,
+    hard boolean NOT NULL,
+    overage_cap bigint,
+    notified jsonb NOT NULL,
+    revision integer NOT NULL,
+    closed_at timestamp with time zone,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT usage_counters_reserved_check CHECK ((reserved >= 0)),
+    CONSTRAINT usage_counters_used_check CHECK ((used >= 0))
+)
+WITH (fillfactor='80');
+
+CREATE TABLE public.usage_records (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    user_id text,
+    org_id text,
+    action text,
+    quantity bigint,
+    booked bigint NOT NULL,
+    period_start timestamp with time zone,
+    period_end timestamp with time zone,
+    number bigint,
+    plan text,
+    limit_version text,
+    notices text[],
+    resource_id text,
+    reservation_id text,
+    metadata jsonb,
+    outcome jsonb,
+    at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    flags smallint DEFAULT 0 NOT NULL,
+    action_type text GENERATED ALWAYS AS (action) STORED
+)
+PARTITION BY RANGE (received_at);
+
+CREATE TABLE public.usage_reservations (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    id text NOT NULL COLLATE pg_catalog."C",
+    action text NOT NULL,
+    quantity bigint NOT NULL,
+    period_start timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    status text NOT NULL,
+    committed bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT usage_reservations_status_check CHECK ((status = ANY (ARRAY['open'::text, 'committed'::text, 'released'::text, 'expired'::text])))
+)
+WITH (fillfactor='80');
+
+CREATE VIEW public.usage_summaries AS
+ SELECT subject,
+        CASE
+            WHEN (subject ~~ 'user:%'::text) THEN substr(subject, 6)
+            ELSE NULL::text
+        END AS user_id,
+        CASE
+            WHEN (subject ~~ 'org:%'::text) THEN substr(subject, 5)
+            ELSE NULL::text
+        END AS org_id,
+    period_start,
+    max(period_end) AS period_end,
+    (COALESCE(sum(used) FILTER (WHERE (action = 'DIAGRAM_UPLOAD'::text)), (0)::numeric))::bigint AS diagram_uploads,
+    (COALESCE(sum(used) FILTER (WHERE (action = 'AI_ANALYSIS'::text)), (0)::numeric))::bigint AS ai_analyses,
+    (COALESCE(sum(used) FILTER (WHERE (action = 'PROCEDURE_VIEW'::text)), (0)::numeric))::bigint AS procedure_views,
+    (COALESCE(sum(used) FILTER (WHERE (action = 'EXPORT_PDF'::text)), (0)::numeric))::bigint AS pdf_exports,
+    (COALESCE(sum(used) FILTER (WHERE (action = 'EXPORT_DXF'::text)), (0)::numeric))::bigint AS dxf_exports,
+    (COALESCE(sum(used) FILTER (WHERE (action = 'API_CALL'::text)), (0)::numeric))::bigint AS api_calls,
+    jsonb_object_agg(action, used) AS used,
+    (array_agg(plan ORDER BY c.updated_at DESC, action))[1] AS plan,
+    jsonb_object_agg(action, jsonb_build_object('limit', limit_value, 'hard', hard, 'overageCap', overage_cap, 'version', limit_version)) AS limits,
+    (sum(revision))::integer AS revision,
+    max(closed_at) AS closed_at,
+    max(updated_at) AS updated_at
+   FROM public.usage_counters c
+  WHERE (period_end IS NOT NULL)
+  GROUP BY subject, period_start;
 
 CREATE TABLE public.user_courses (
     user_id text NOT NULL COLLATE pg_catalog."C",
@@ -619,6 +748,9 @@ ALTER TABLE ONLY public.partitions
 ALTER TABLE ONLY public.performance_metrics
     ADD CONSTRAINT performance_metrics_pkey PRIMARY KEY (subject, id, received_at);
 
+ALTER TABLE ONLY public.plan_limits
+    ADD CONSTRAINT plan_limits_pkey PRIMARY KEY (plan, version);
+
 ALTER TABLE ONLY public.referral_codes
     ADD CONSTRAINT referral_codes_pkey PRIMARY KEY (code);
 
@@ -642,6 +774,18 @@ ALTER TABLE ONLY public.service_keys
 
 ALTER TABLE ONLY public.tracked_events
     ADD CONSTRAINT tracked_events_pkey PRIMARY KEY (subject, id, received_at);
+
+ALTER TABLE ONLY public.usage_accounts
+    ADD CONSTRAINT usage_accounts_pkey PRIMARY KEY (subject);
+
+ALTER TABLE ONLY public.usage_counters
+    ADD CONSTRAINT usage_counters_pkey PRIMARY KEY (subject, action, period_start);
+
+ALTER TABLE ONLY public.usage_records
+    ADD CONSTRAINT usage_records_pkey PRIMARY KEY (subject, id, received_at);
+
+ALTER TABLE ONLY public.usage_reservations
+    ADD CONSTRAINT usage_reservations_pkey PRIMARY KEY (subject, id);
 
 ALTER TABLE ONLY public.user_courses
     ADD CONSTRAINT user_courses_pkey PRIMARY KEY (user_id, course_id);
@@ -694,6 +838,12 @@ CREATE INDEX referrals_created ON public.referrals USING btree (created_at);
 CREATE INDEX referrals_made ON public.referrals USING btree (referrer_org_id, created_at DESC, referred_org_id);
 
 CREATE INDEX referrals_referrer ON public.referrals USING btree (referrer_org_id, status);
+
+CREATE INDEX usage_counters_open ON public.usage_counters USING btree (period_end) WHERE ((closed_at IS NULL) AND (period_end IS NOT NULL));
+
+CREATE INDEX usage_reservations_due ON public.usage_reservations USING btree (expires_at) WHERE (status = 'open'::text);
+
+CREATE INDEX usage_reservations_open ON public.usage_reservations USING btree (subject, expires_at) WHERE (status = 'open'::text);
 
 CREATE INDEX user_courses_course ON public.user_courses USING btree (course_id, user_id);
 

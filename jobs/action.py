@@ -103,6 +103,8 @@ class Kind:
     any_json: tuple[str, ...] = ()
     check: Callable[[Any, Catalog], None] | None = None
     """A rule that needs the catalog: (payload, catalog), raises Rejected."""
+    restrict: Callable[[Any, Role], None] | None = None
+    """A rule about who may say what in the payload: (payload, role), raises Rejected."""
     decoder: msgspec.json.Decoder[Any] = None  # type: ignore[assignment]
 
     free: tuple[tuple[str, bool, bool], ...] = ()
@@ -166,6 +168,8 @@ def accept(draft: Draft, kinds: Mapping[str, Kind], sender: Sender, now: datetim
     payload = _check_data(kind, data)
     if kind.check is not None:
         kind.check(payload, catalog)
+    if kind.restrict is not None:
+        kind.restrict(payload, sender.role)
     return Action(
         draft.id,
         kind.name,

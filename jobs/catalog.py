@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from db import stored_catalog
+from jobs.usage import plan_catalog
+from jobs.usage.plan_catalog import Meter, PlanName, PlanSection, Usage
 
 MAX_BYTES: Final = 64 * 1024
 DONE: Final = "COMPLETED"
@@ -90,6 +92,9 @@ class Catalog(_Section):
     onboarding: Onboarding
     referrals: Referrals
     courses: Courses
+    meters: Annotated[tuple[Meter, ...], Meta(min_length=1, max_length=200)]
+    plans: Annotated[dict[PlanName, PlanSection], Meta(min_length=1, max_length=100)]
+    usage: Usage
 
 
 def parse(text: str) -> Catalog:
@@ -190,6 +195,7 @@ def _faults(catalog: Catalog) -> Iterator[tuple[Path, str]]:
     yield from _twice(fields, RESERVED)
     if referrals.qualifying_action not in {one.action for _, one in actions}:
         yield ("referrals", "qualifyingAction"), f"{referrals.qualifying_action} is no action of [onboarding]"
+    yield from plan_catalog.faults(catalog.meters, catalog.plans, catalog.usage)
 
 
 def _twice(named: Iterable[tuple[Path, str]], taken: Sequence[str]) -> Iterator[tuple[Path, str]]:

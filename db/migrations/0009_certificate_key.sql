@@ -1,5 +1,5 @@
 -- Certificates: what their serials are made with, of this installation alone.
--- depends: 0007_courses
+-- depends: 0008_usage
 
 -- migrate: apply
 

@@ -141,7 +141,7 @@ async def test_two_subjects_in_one_stream(service: Service, user: str) -> None:
         await live.publish(service.redis, place, [(f"org:{org}", "referral", b'{"n":%d}' % number)])
 
     async with listening(service, by=token) as one:
-        await one.state(1)
+        await one.state(3, usage=True)
         ids: list[tuple[stream.Position, ...]] = []
         for number in range(6):
             await (tell_org(number) if number % 2 else tell(service, user, number))
@@ -511,3 +511,15 @@ async def test_a_stop_while_a_state_is_being_read(service: Service) -> None:
     go.set()
     await one.stop()
     assert all(task.done() for task in one._tasks)
+
+
+async def test_usage_as_it_is_and_as_it_changes(service: Service, user: str, token: str) -> None:
+    """The same body as `current` has."""
+    async with listening(service, by=token) as one:
+        (first,) = [event for event in await one.state(2, usage=True) if event.name == "usage"]
+        assert first.data["meters"]["DIAGRAM_UPLOAD"]["used"] == 0
+        answer = await service.send({"action": "DIAGRAM_UPLOAD"}, "/v1/usage/consume", by=token)
+        assert answer.status == 200
+        changed = await one.next("usage")
+        assert changed.data["meters"]["DIAGRAM_UPLOAD"]["used"] == 1
+        assert changed.data == (await service.get("/v1/usage/current", by=token)).body

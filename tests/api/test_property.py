@@ -78,6 +78,15 @@ GOOD: dict[str, dict[str, Any]] = {
     "course.changed": {"courseId": "c", "version": 1},
     "certificate.revoked": {"courseId": "c", "reason": "r"},
     "certificate.reinstated": {"courseId": "c"},
+    "usage.recorded": {"action": "DIAGRAM_UPLOAD", "quantity": 2, "resourceId": "r", "metadata": {"a": [1]}},
+    "usage.consumed": {"action": "AI_ANALYSIS", "quantity": 1, "fileSize": 5, "metadata": {"a": "b"}},
+    "usage.reserved": {"action": "AI_ANALYSIS", "quantity": 2, "ttl": 60, "resourceId": "r"},
+    "usage.committed": {"reservationId": "r", "quantity": 1},
+    "usage.released": {"reservationId": "r"},
+    "usage.adjusted": {"action": "API_CALL", "quantity": -3, "reason": "refund"},
+    "plan.changed": {"plan": "PROFESSIONAL", "effectiveAt": "2026-12-01T00:00:00Z"},
+    "usage.limits_set": {"action": "EXPORT_PDF", "limit": 7, "hard": False, "overageCap": 2},
+    "usage.account_set": {"zone": "Europe/Berlin", "billing": "anniversary", "anchorAt": "2026-01-31T00:00:00Z"},
 }
 """One good payload of every kind."""
 

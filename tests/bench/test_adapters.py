@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import adapters
+from bench import adapters, metering
 from bench.adapters import NothingToPlay
 from bench.player import Player
 from bench.traffic import Stretch
@@ -24,7 +24,7 @@ from tests.jobs.commands import settled
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 LOG = DATA / "apache_logs" / "access.log.gz"
-ALL = frozenset(KINDS) - {"usage.recorded"}
+ALL = frozenset(KINDS) - metering.KINDS
 needs_data = pytest.mark.skipif(not LOG.exists(), reason=f"THE REAL DATA IS NOT HERE ({DATA}): nothing real was played")
 
 TEXT = (
@@ -55,17 +55,8 @@ def test_a_combined_log(tmp_path: Path) -> None:
     assert found["2-page"]["data"]["referrer"] == "http://other/"  # type: ignore[index]
     assert found["1-page"]["anonymousId"] == found["2-page"]["anonymousId"] != found["4-page"]["anonymousId"]
     assert "2 malformed lines left out: 3, 5" in stretch.remarks
-    assert any("usage.recorded" in remark for remark in stretch.remarks)
     path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()))
     assert actions(adapters.read(path.with_suffix(".gz"), ALL)) == actions(stretch)
-
-
-def test_usage_when_there_is_such_a_kind(tmp_path: Path) -> None:
-    path = tmp_path / "access.log"
-    path.write_text(TEXT)
-    stretch = adapters.read(path, ALL | {"usage.recorded"})
-    assert [one["userId"] for one in actions(stretch) if one["kind"] == "usage.recorded"].count("address-1.2.3.4") == 2
-    assert not any("usage.recorded" in remark for remark in stretch.remarks)
 
 
 def test_what_cannot_be_played_is_said(tmp_path: Path) -> None:

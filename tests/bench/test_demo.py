@@ -66,12 +66,12 @@ async def test_one_screen(pipe: Service, operator: Operator) -> None:
 async def test_a_log_played_twice_changes_nothing(pipe: Service, operator: Operator, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     path.write_text(TEXT)
-    for new in (5, 0):
+    for new in (10, 0):  # two pages and sizes, one page alone, three calls of two addresses with a limit each
         ran = await operator.run("--data", str(path), module="bench.demo")
         assert ran.code == 0
-        assert "accepted = applied: yes  5 different actions accepted, 5 applied" in ran.out
+        assert "accepted = applied: yes  10 different actions accepted, 10 applied" in ran.out
         assert "2 malformed lines left out: 3, 5" in ran.out
-        assert ("5 were there before this play" in ran.out) == (new == 0)
+        assert ("10 were there before this play" in ran.out) == (new == 0)
     assert await pipe.sql.fetchval("SELECT count(*) FROM user_sessions") == 2
 
 

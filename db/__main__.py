@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from db import status as statuses
 from db.command import run
 from db.settings import stop
 from jobs import catalog as catalogs
+from jobs.usage import plans
 
 app = typer.Typer(
     help="Schema, catalog and service keys of the database in MILEPOST_DATABASE_URL, or of a running `make up`.\n\n"
@@ -180,8 +182,10 @@ async def _stored(conn: asyncpg.Connection) -> catalogs.Catalog:
 async def _seed(body: str, new: catalogs.Catalog) -> list[str]:
     async with command.postgres() as conn:
         old = await _stored(conn)
-        changed = await stored_catalog.store(conn, body)
-        lines = catalogs.changes(old, new) if changed else []
+        async with conn.transaction():
+            changed = await stored_catalog.store(conn, body)
+            versions = await plans.seed(conn, new, datetime.now(UTC))
+        lines = (catalogs.changes(old, new) if changed else []) + versions
         try:
             async with connect.redis(command.settings().log_url) as client:
                 await stored_catalog.publish(conn, client)

@@ -228,13 +228,16 @@ def catalog_of(url: str) -> str | None:
 
 def test_a_catalog_is_seeded(database_url: str, redis_url: str, tmp_path: Path) -> None:
     shipped = stored_catalog.shipped()
-    assert good("seed", database_url, redis_url) == "stored; it means what was stored before\n"
+    plans = "plan ENTERPRISE: version 1\nplan FREE: version 1\nplan PROFESSIONAL: version 1\n"
+    assert good("seed", database_url, redis_url) == plans
     assert good("seed", database_url, redis_url) == "nothing to do: it is stored already\n"
     file = tmp_path / "catalog.toml"
-    file.write_text(shipped.replace('"CLIP"', '"TAPE"').replace('"VIEW_CLIPS", ', ""))
+    text = shipped.replace('"CLIP"', '"TAPE"').replace('"VIEW_CLIPS", ', "")
+    file.write_text(text.replace("DIAGRAM_UPLOAD = 5\n", "DIAGRAM_UPLOAD = 6\n"))
     lines = good(f"seed {file}", database_url, redis_url).splitlines()
     assert lines[0].startswith('onboarding.steps: ["WELCOME","UPLOAD_VIDEO","VIEW_CLIPS",')
-    assert lines[1] == "referrals.prefix: CLIP -> TAPE"
+    assert "referrals.prefix: CLIP -> TAPE" in lines
+    assert lines[-2:] == ["plans.FREE.limits.DIAGRAM_UPLOAD: 5 -> 6", "plan FREE: version 2"]
     assert catalog_of(database_url) == file.read_text()
     told = asyncio.run(_told(redis_url))
     assert told is not None

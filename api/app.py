@@ -33,6 +33,8 @@ from api.rates import Rates
 from api.referrals import overview as referrals_overview
 from api.referrals import routes as referrals
 from api.state import STATE, State
+from api.usage import accounts, plans, reports
+from api.usage import routes as usage
 from api.waiting import Waiting
 from db import connect, log, metrics, partitions, stream
 from db.settings import Settings
@@ -74,6 +76,10 @@ def routes() -> list[web.RouteDef]:
         *certificates.ROUTES,
         *progress.ROUTES,
         *courses.ROUTES,
+        *usage.ROUTES,
+        *plans.ROUTES,
+        *accounts.ROUTES,
+        *reports.ROUTES,
     ]
 
 

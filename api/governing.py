@@ -1,4 +1,4 @@
-"""What operators change at run time, as one API process knows it: the catalog, and the kinds that are switched off.
+"""What operators change at run time, as one API process knows it: catalog, plans, and the kinds that are switched off.
 
 Redis tells within half a second; Postgres is asked when Redis has lost it, and now and then in case it was not told.
 """
@@ -15,10 +15,13 @@ from redis.exceptions import RedisError
 
 from api import ending
 from api.state import State
+from api.usage import in_force
 from db import flags, keys, log, stored_catalog
 from db.flags import Flags
 from jobs import catalog as catalogs
 from jobs.families import FAMILIES
+from jobs.usage import plans
+from jobs.usage.plans import Plans, Version
 
 logger = log.get("governing")
 _warn = log.Seldom(logger, seconds=60)
@@ -45,11 +48,12 @@ FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OS
 
 
 class Governing:
-    """Keeps `state.catalog` and `state.off` as they should be; a look that finds nothing new is one trip to Redis."""
+    """Keeps these three of `state` as they should be; a look that finds nothing new is one trip to Redis."""
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._seen: list[bytes | None] = []
+        self._seen: list[bytes | None] = [None, None, None]
+        self._versions: list[Version] = []
         self._truth_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
@@ -73,14 +77,18 @@ class Governing:
         if None in held or now >= self._truth_at + TRUTH_SECONDS:
             await stored_catalog.publish(state.pool, state.redis)
             await flags.publish(state.pool, state.redis)
+            await in_force.publish(state.pool, state.redis)
             self._truth_at = now
             held = await self._held()
+        is_another = self._seen[0] not in {None, held[0]}
         if held != self._seen:
             self._take(*held)
             self._seen = held
+        if is_another:  # it may have brought other plans
+            await in_force.publish(state.pool, state.redis)
 
     async def _held(self) -> list[bytes | None]:
-        found: list[bytes | None] = await self.state.redis.mget(keys.CATALOG, keys.FLAGS)
+        found: list[bytes | None] = await self.state.redis.mget(keys.CATALOG, keys.FLAGS, keys.PLANS)
         return found
 
     async def _run(self) -> None:
@@ -89,25 +97,36 @@ class Governing:
             try:
                 await self.look()
             except FAILURES as error:
-                _warn("catalog and flags stay as they are", error=str(error) or type(error).__name__)
+                _warn("catalog, plans and flags stay as they are", error=str(error) or type(error).__name__)
             except Exception:
-                logger.exception("the look at catalog and flags met a fault of its own; trying again")
+                logger.exception("the look at catalog, plans and flags met a fault of its own; trying again")
 
     async def _ask(self) -> None:
         pool = self.state.pool
         try:
-            row, known = await stored_catalog.read(pool), await flags.read(pool)
+            row, known, versions = await stored_catalog.read(pool), await flags.read(pool), await in_force.read(pool)
         except FAILURES as error:
-            _warn("catalog and flags are not known yet", error=str(error) or type(error).__name__)
+            _warn("catalog, plans and flags are not known yet", error=str(error) or type(error).__name__)
             return
-        self._take(msgspec.json.encode(row), msgspec.json.encode(known))
+        self._take(msgspec.json.encode(row), msgspec.json.encode(known), plans.encode(versions))
 
-    def _take(self, stored: bytes | None, switched: bytes | None) -> None:
+    def _take(self, stored: bytes | None, switched: bytes | None, versions: bytes | None) -> None:
         """A key that Redis lost just now counts as nothing known of it."""
         if switched is not None:
             self.state.off = kinds_off(_flags.decode(switched))
-        if stored is None:
-            return
+        if stored is not None:
+            self._take_catalog(stored)
+        if versions is not None:
+            self._take_plans(versions)
+        self.state.plans = Plans(self._versions, self.state.catalog)
+
+    def _take_plans(self, versions: bytes) -> None:
+        try:
+            self._versions = plans.decode(versions)
+        except msgspec.ValidationError as error:
+            _warn("the stored plans are not of this version: the last ones stay", reason=str(error))
+
+    def _take_catalog(self, stored: bytes) -> None:
         row = _stored.decode(stored)
         try:
             self.state.catalog = catalogs.default() if row is None else catalogs.take(*row)

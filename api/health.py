@@ -61,3 +61,5 @@ async def _look(state: State) -> None:
         metrics.LAG.labels(partition).set(lag)
     counted: bytes | None = await state.redis.get(keys.DELIVERIES)
     metrics.deliveries(msgspec.json.decode(counted) if counted else [])
+    for table, number in (await state.redis.hgetall(keys.DIFFERING)).items():  # type: ignore[misc]
+        metrics.DIFFERING.labels(table.decode()).set(int(number))

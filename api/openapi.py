@@ -103,6 +103,11 @@ _SUBJECTS: Final[tuple[tuple[Draft, Json], ...]] = (
     (Draft(), {}),
 )
 """Examples of whose an action may be, as kinds need it."""
+_EXAMPLES: Final[Json] = {
+    "LimitsSet": {"action": "API_CALL", "limit": 1000},
+    "AccountSet": {"zone": "Europe/Berlin", "billing": "anniversary"},
+}
+"""Payloads of which the smallest that the schema takes would say nothing."""
 
 
 @cache
@@ -213,6 +218,8 @@ def _schemas() -> Json:
     )
     for kind in KINDS.values():
         _free(found[kind.payload.__name__], kind)
+    for name, given in _EXAMPLES.items():
+        found[name]["examples"] = [given]
     found["SaveConfig"]["properties"]["configuration"] = {"type": "object"}
     found["Interaction"]["properties"]["interaction"] = _schema("InteractionRecorded")
     for name, schema in found["Session"]["properties"].items():

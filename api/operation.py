@@ -11,6 +11,7 @@ BODY: Final = ("malformed", "malformed_json", "body_timeout", "too_large", "unsu
 ACTION: Final = (
     *("invalid_action", "unknown_kind", "invalid_data", "invalid_id", "missing_subject", "bad_text", "not_finite"),
     *("too_deep", "too_many_keys", "forbidden_subject", "forbidden_kind", "unknown_action", "unknown_step"),
+    *("unknown_meter", "unknown_zone"),
 )
 LOG: Final = ("rate_limited", "log_unavailable", "backlog_full", "family_off")
 TAKES: Final = (*WHO, *BODY, *ACTION, *LOG)

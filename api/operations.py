@@ -21,6 +21,8 @@ from api.live import operations as live_operations
 from api.onboarding import operations as onboarding_operations
 from api.operation import BY_ANY, BY_HEADER, JSON, OBJECT, TAKES, WHO, Json, Operation
 from api.referrals import operations as referrals_operations
+from api.usage import accounts_operations, reports_operations
+from api.usage import operations as usage_operations
 
 _TAKEN: Final = {
     202: ("Durable; it will be applied.", JSON, "Answer"),
@@ -148,6 +150,9 @@ _MODULES: Final[Sequence[ModuleType]] = (
     webhooks_operations,
     effects_operations,
     analytics_operations,
+    usage_operations,
+    accounts_operations,
+    reports_operations,
 )
 OPERATIONS: Final[tuple[Operation, ...]] = (*_OWN, *(one for module in _MODULES for one in module.OPERATIONS))
 PARAMETERS: Final[Json] = {

@@ -18,7 +18,7 @@ from db import connect, keys, log
 from db.settings import Settings
 from jobs.action import Sender
 
-Rule = Literal["ingest", "read", "update"]
+Rule = Literal["ingest", "read", "update", "usage"]
 
 TIMEOUT: Final = 1.0
 CONNECTIONS: Final = 16
@@ -37,6 +37,7 @@ class Rates:
             "ingest": settings.rate_limit_ingest,
             "read": settings.rate_limit_read,
             "update": settings.rate_limit_update,
+            "usage": settings.rate_limit_usage,
         }
         self.rules = {name: limits.parse(text) for name, text in given.items() if text}
         pool: Any = self.client.connection_pool  # with its password, TLS and time-outs

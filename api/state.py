@@ -18,6 +18,7 @@ from db.settings import Settings
 from db.stream import Log
 from db.wire import Reads
 from jobs.catalog import Catalog, default
+from jobs.usage.plans import Plans
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ class State:
     """Redis and the count of partitions have been checked."""
     catalog: Catalog = field(default_factory=default)
     """What the product filled in; looked for anew twice a second."""
+    plans: Plans = field(default_factory=lambda: Plans([], default()))
+    """Every plan's versions in force, now or later; looked for anew twice a second."""
     off: frozenset[str] = frozenset()
     """Kinds that an operator has switched off; looked for anew twice a second."""
 

@@ -14,6 +14,8 @@ from api.state import State
 from jobs.action import Action, Draft, Sender
 
 WAIT_SECONDS: Final = 2.0
+_TOLD: Final = ("action", "used", "reserved", "limit", "resetsAt", "plan", "fileSize", "maxFileSize", "upgrade")
+"""What the error of a decision about usage has as `details`."""
 _SECONDS: Final = re.compile(r"\d{1,3}(\.\d{1,3})?", re.ASCII)
 
 
@@ -77,7 +79,8 @@ def decided(outcome: dict[str, Any]) -> Problem:
     """422, or the code's own status: the worker said no."""
     code = outcome["error"]
     status = CODES[code][0] if code in CODES else 422
-    return Problem(code, outcome.get("message", "the action cannot be applied"), status=status)
+    details = {name: outcome[name] for name in _TOLD if name in outcome} or None
+    return Problem(code, outcome.get("message", "the action cannot be applied"), status=status, details=details)
 
 
 def accepted(update: Update, extra: dict[str, Any]) -> web.Response:

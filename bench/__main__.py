@@ -17,7 +17,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench import progress, rows, stage
+from bench import progress, rows, stage, usage_rows
 from bench.peers import run as peers
 from bench.rows import Row
 from db import embedded
@@ -28,7 +28,7 @@ EXAMPLES = """examples:
   python -m bench --only single drain    some rows
   SCALE=10000000 python -m bench --only scale
   python -m bench --json figures.json    the figures for docs/performance.md"""
-ALL = ("single", "batch", "drain", "freshness", "read", "checklist", "update", "scale", "peers")
+ALL = ("single", "batch", "drain", "freshness", "read", "checklist", "update", "consume", "scale", "peers")
 
 
 async def measure(urls: Urls, only: list[str], scale: int, console: Console) -> list[Row]:
@@ -43,6 +43,7 @@ async def measure(urls: Urls, only: list[str], scale: int, console: Console) -> 
         "read": lambda: rows.cached_read(st),
         "checklist": lambda: progress.read(st),
         "update": lambda: progress.waited(st),
+        "consume": lambda: usage_rows.consumed(st),
         "scale": lambda: rows.scale(st, scale),
         "peers": lambda: _peers(st, console),
     }
@@ -76,7 +77,7 @@ def shown(found: list[Row]) -> Table:
     for column in ("what", "ours", "against", "theirs", "ratio", "goal", ""):
         table.add_column(column, overflow="fold")
     for row in found:
-        mark = "reached" if row.reached else "missed"
+        mark = {True: "reached", False: "missed", None: ""}[row.reached]
         table.add_row(row.what, row.ours, row.against, row.theirs, row.result, row.goal, mark)
     return table
 

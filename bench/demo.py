@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import asyncpg
 import typer
@@ -238,6 +239,10 @@ def _look_next(console: Console, url: str, key: str, database: str, stretch: Str
     rows = {"every route": f"{url}/docs"}
     if stretch.example:
         rows["one session"] = f"curl -s {url}/v1/sessions/{stretch.example} -H 'Authorization: Bearer {key}'"
+    if stretch.metered:
+        calls = stretch.metered.calls
+        busiest = quote(max(calls, key=lambda address: sum(calls[address])), safe="")
+        rows["one address"] = f"curl -s '{url}/v1/usage/current?userId={busiest}' -H 'Authorization: Bearer {key}'"
     if database:
         rows["in SQL"] = f'{_psql()} {shlex.quote(database)} -c "{query}"'
     state = command.state()

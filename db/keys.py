@@ -63,11 +63,17 @@ RATES = "mp:rate"
 CATALOG = "mp:catalog"
 """The catalog for the API processes: JSON [version, body], null for the one as shipped. Postgres has it, too."""
 
+PLANS = "mp:plans"
+"""The versions of plans in force now or later, as Postgres has them (JSON)."""
+
 FLAGS = "mp:flags"
 """What is switched on or off, for the API processes: JSON {family or group: enabled}. Postgres has it, too."""
 
 DELIVERIES = "mp:deliveries"
 """What waits and what is dead: JSON [[sort, status, number, oldest seconds], …], counted by a schedule."""
+
+DIFFERING = "mp:differing"
+"""Hash: table of states -> how many of its rows were not what their facts say, when a schedule last compared them."""
 
 ARQ_DELIVERIES = "mp:arq:deliveries"
 """arq's queue of deliveries: a backlog of them must not hold up the schedules."""

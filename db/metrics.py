@@ -70,6 +70,12 @@ OLDEST_DELIVERY: Final = Gauge(
     ["sort"],
     multiprocess_mode="mostrecent",
 )
+DIFFERING: Final = Gauge(
+    "milepost_states_differing",
+    "Rows of states that were not what their facts say, when a schedule last compared them",
+    ["table"],
+    multiprocess_mode="mostrecent",
+)
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
@@ -144,7 +150,7 @@ def http(route: str, method: str, status: int) -> Timing:
 
 def unseen() -> None:
     """Redis is away: what it holds is not known."""
-    for gauge in (BACKLOG, LAG, DELIVERIES, OLDEST_DELIVERY):
+    for gauge in (BACKLOG, LAG, DELIVERIES, OLDEST_DELIVERY, DIFFERING):
         gauge.clear()
 
 

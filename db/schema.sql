@@ -62,6 +62,12 @@ CREATE TABLE public.catalog (
     CONSTRAINT catalog_id_check CHECK ((id = 1))
 );
 
+CREATE TABLE public.certificate_key (
+    is_only boolean DEFAULT true NOT NULL,
+    key uuid DEFAULT gen_random_uuid() NOT NULL,
+    CONSTRAINT certificate_key_is_only_check CHECK (is_only)
+);
+
 CREATE TABLE public.certificates (
     serial text NOT NULL COLLATE pg_catalog."C",
     user_id text NOT NULL COLLATE pg_catalog."C",
@@ -730,6 +736,9 @@ WITH (fillfactor='80');
 
 ALTER TABLE ONLY public.catalog
     ADD CONSTRAINT catalog_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.certificate_key
+    ADD CONSTRAINT certificate_key_pkey PRIMARY KEY (is_only);
 
 ALTER TABLE ONLY public.certificates
     ADD CONSTRAINT certificates_pkey PRIMARY KEY (user_id, course_id);

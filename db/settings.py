@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     rate_limit_ingest: Rate = Field("", description="actions requests per key or user, like 6000/minute; empty: none")
     rate_limit_read: Rate = Field("100/minute", description="reads of progress per key or user")
     rate_limit_update: Rate = Field("50/minute", description="progress updates per key or user")
+    rate_limit_usage: Rate = Field("", description="usage requests per key or user; empty: none")
     live_connections: int = Field(2000, ge=0, description="open streams of GET /v1/live in one API process")
     key_cache_seconds: float = Field(5.0, ge=0, description="how long a service key is believed before it is re-read")
 

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import struct
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -27,6 +28,8 @@ ENTRY_BYTES: Final = 64 * 1024
 WAIT_MS: Final = 2000
 """How long an acknowledgement may wait for the disk or the replica before the answer is 503."""
 FLUSH_SECONDS: Final = 3.0
+UNDER_WAY: Final = timedelta(seconds=60)
+"""No request waits that long between its arrival and its entry, and no two clocks of hosts are that far apart."""
 CHUNK: Final = 500
 """Entries of one trip: however large they are, a batch of 2,000 cannot take more memory than READ_BYTES and these."""
 READ_BYTES: Final = 16 << 20
@@ -300,6 +303,14 @@ async def lags(client: Redis, partitions: int) -> list[float]:
     pipe.time()
     *firsts, (seconds, _) = await pipe.execute()
     return [max(0.0, seconds - Position.parse(rows[0][0]).ms / 1000) if rows else 0.0 for rows in firsts]
+
+
+async def watermark(client: Redis, partitions: int, now: datetime) -> datetime:
+    """A time before which nothing arrived that is not applied: requests under way and clocks that differ allowed for.
+
+    `now`: taken before this was called, aware.
+    """
+    return now - timedelta(seconds=max(await lags(client, partitions))) - UNDER_WAY
 
 
 async def read(client: Redis, partition: int, after: Position, count: int) -> tuple[str, list[Entry]]:

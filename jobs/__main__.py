@@ -23,6 +23,7 @@ from jobs.bar import Bar
 from jobs.checkpoint import Checkpoint
 from jobs.effects import command as effects_command
 from jobs.family import Difference
+from jobs.usage import command as usage_command
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ letters = typer.Typer(
 )
 app.add_typer(letters, name="dead")
 app.add_typer(effects_command.app, name="effects")
+app.command("recalculate")(usage_command.recalculate)
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 Ids = Annotated[list[str] | None, typer.Argument(help="ids as `dead list` shows them", show_default=False)]

@@ -48,6 +48,11 @@ class Result:
     left: int = 0
 
 
+def all_tables() -> list[StateTable]:
+    """Of every family."""
+    return [table for family in FAMILIES for table in family.state_tables()]
+
+
 @dataclass(slots=True)
 class Rebuild:
     """One run over all tables. `other`: a second connection, which pages while the first one works."""
@@ -59,12 +64,13 @@ class Rebuild:
     found: Found
     moved: Moved = lambda _seen, _total: None
     partitions: int = 0
+    tables: Sequence[StateTable] = field(default_factory=all_tables)
     _dropped: deque[tuple[float, list[str]]] = field(default_factory=deque)
 
     async def run(self) -> list[Result]:
-        """Every table of every family."""
+        """Every table."""
         self.partitions = await self.conn.fetchval(partitions.QUERIES["count_partitions"])
-        results = [await self._table(table) for family in FAMILIES for table in family.state_tables()]
+        results = [await self._table(table) for table in self.tables]
         while self._dropped:
             await asyncio.sleep(max(0.0, self._dropped[0][0] - time.monotonic()))
             await self._drop_again()

@@ -28,11 +28,12 @@ from db.settings import Settings
 from jobs.courses.lookups import Lookups
 from jobs.tracking import session
 from jobs.tracking.family import QUERIES as TRACKING
-from worker import arq_redis
+from worker import arq_redis, usage_jobs
 from worker.context import Context
 from worker.course_jobs import look_up, recompute_courses, stop_asking
 from worker.rollup_jobs import roll_up, tidy_rollups
 from worker.sweeps import count_deliveries, drop_effects, settle_deliveries, sweep_deliveries
+from worker.usage_jobs import close_periods, compare_counters, drop_reservations, expire_reservations
 
 logger = log.get("schedule")
 PIPE: Final = sql.read("pipe")
@@ -104,8 +105,12 @@ SCHEDULES: Final[tuple[tuple[Job, dict[str, Any]], ...]] = (
     (tidy_rollups, {"second": {25}}),
     (recompute_courses, {"second": set(range(3, 60, 5))}),
     (look_up, {"second": set(range(1, 60, 2))}),
+    (expire_reservations, {"second": {10, 40}}),
+    (close_periods, {"minute": set(range(2, 60, 5)), "second": 30}),
+    (drop_reservations, {"hour": {3}, "minute": {27}, "second": 0}),
+    (compare_counters, {"hour": {4}, "minute": {7}, "second": 0, "timeout": usage_jobs.COMPARE_SECONDS}),
 )
-"""Every scheduled job and its cron times, in UTC."""
+"""Every scheduled job and its cron times, in UTC; `timeout` in seconds, 60 unless said otherwise."""
 
 
 def _told(job: Job) -> WorkerCoroutine:
@@ -132,7 +137,9 @@ def _told(job: Job) -> WorkerCoroutine:
 def crons() -> list[CronJob]:
     """The table as arq takes it: every name pinned, no result kept, one run for all workers."""
     return [
-        cron(_told(job), name=f"cron:{job.__name__}", timeout=60, max_tries=3, keep_result=0, unique=True, **times)
+        cron(
+            _told(job), name=f"cron:{job.__name__}", max_tries=3, keep_result=0, unique=True, **{"timeout": 60, **times}
+        )
         for job, times in SCHEDULES
     ]
 

@@ -78,7 +78,7 @@ PARAMETERS: Final[Json] = {
         "name": "serial",
         "in": "path",
         "required": True,
-        "schema": {"type": "string", "minLength": 1},
+        "schema": {"type": "string", "minLength": 1, "pattern": "^[^.]+$"},
         "example": "7K3M-9QXZ-2VBN-4HTC",
         "description": "The number of the certificate.",
     },

@@ -15,6 +15,7 @@ from api import reads
 from api.live import event_stream
 from api.onboarding import routes as onboarding
 from api.state import State
+from api.usage import routes as usage
 from db import sql
 from jobs.courses import models as course_models
 from jobs.courses.course import Enrolment
@@ -66,11 +67,20 @@ async def _referrals(state: State, org_id: str) -> list[bytes]:
     return [msgspec.json.encode(attribution.shown(one, is_referrer=one.referrer_org_id == org_id)) for one in referrals]
 
 
+def _usage(of: str) -> Callable[[State, str], Awaitable[list[bytes]]]:
+    async def load(state: State, own_id: str) -> list[bytes]:
+        return [msgspec.json.encode(await usage.shown(state, f"{of}:{own_id}"))]
+
+    return load
+
+
 SNAPSHOTS: Final = (
     Snapshot("user", "onboarding", _onboarding),
     Snapshot("user", "progress", _progress),
     Snapshot("user", "certificate", _held),
+    Snapshot("user", "usage", _usage("user")),
     Snapshot("org", "referral", _referrals),
+    Snapshot("org", "usage", _usage("org")),
 )
 
 

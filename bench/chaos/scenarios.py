@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from bench.chaos import postgres_faults, redis_faults, start_faults, worker_faults
+from bench.chaos import postgres_faults, quota_faults, redis_faults, start_faults, worker_faults
 from bench.chaos.stage import Figures
 
 Scenario = Callable[[bool], Coroutine[Any, Any, Figures]]
@@ -24,6 +24,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         worker_faults.frozen_worker,
         worker_faults.half_open,
         worker_faults.stop_under_load,
+        quota_faults.limit_under_kills,
         start_faults.wrong_settings,
         start_faults.kill_everything,
     )

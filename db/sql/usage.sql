@@ -111,3 +111,25 @@ CROSS JOIN kept
 WHERE (c.used IS DISTINCT FROM s.booked OR c.records IS DISTINCT FROM s.records)
   AND (c.subject IS NULL OR coalesce(a.first_at >= kept.since, true) OR c.period_start >= kept.since + interval '1 day')
 ORDER BY 1, 2, 3;
+
+-- name: due_reservations
+-- open ones that nobody has ended although they have expired
+SELECT subject, id FROM usage_reservations WHERE status = 'open' AND expires_at <= $1 ORDER BY expires_at LIMIT $2;
+
+-- name: close_periods
+-- those that ended until $1; whoever writes a counter keeps the time of closing that it finds
+WITH due AS (
+    SELECT subject, action, period_start FROM usage_counters
+    WHERE closed_at IS NULL AND period_end IS NOT NULL AND period_end <= $1
+    ORDER BY period_end LIMIT $3 FOR UPDATE SKIP LOCKED
+)
+UPDATE usage_counters c SET closed_at = c.period_end + make_interval(hours => $2)
+FROM due WHERE c.subject = due.subject AND c.action = due.action AND c.period_start = due.period_start
+RETURNING c.subject;
+
+-- name: drop_reservations
+-- ended ones whose facts retention has dropped
+WITH dropped AS (
+    DELETE FROM usage_reservations WHERE status <> 'open' AND created_at < $1 RETURNING 1
+)
+SELECT count(*) FROM dropped;

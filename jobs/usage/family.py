@@ -101,7 +101,7 @@ class Usage:
         """Accounts with their counters and reservations."""
         from jobs.usage import facts as usage_facts
 
-        return usage_facts.TABLES
+        return usage_facts.tables()
 
 
 def _view(states: States, subject: str, model: view.Model) -> dict[str, Any]:

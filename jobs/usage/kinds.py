@@ -21,7 +21,9 @@ DEFAULT_TTL: Final = 300
 
 Positive = Annotated[int, Meta(ge=1, le=MOST)]
 Delta = Annotated[int, Meta(ge=-MOST, le=MOST)]
-Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Name = Annotated[str, Meta(min_length=1, max_length=64, examples=["DIAGRAM_UPLOAD"])]
+PlanWord = Annotated[str, Meta(min_length=1, max_length=64, examples=["PROFESSIONAL"])]
+Zone = Annotated[str, Meta(min_length=1, max_length=64, examples=["Europe/Berlin"])]
 ID_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+$(?!\n)"
 Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=ID_PATTERN)]
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -85,7 +87,7 @@ class Adjusted(_Payload):
 class PlanChanged(_Payload):
     """An upgrade holds at once, a downgrade from the period's end on, unless `effectiveAt` says otherwise."""
 
-    plan: Name
+    plan: PlanWord
     effective_at: Moment | None = None
 
 
@@ -102,7 +104,7 @@ class LimitsSet(_Payload):
 class AccountSet(_Payload):
     """Zone and billing, from the next period on. `anchorAt`: the day of the month is that of an anniversary."""
 
-    zone: Name | None = None
+    zone: Zone | None = None
     billing: Literal["calendar", "anniversary"] | None = None
     anchor_at: Moment | None = None
 

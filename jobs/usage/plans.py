@@ -225,3 +225,8 @@ def decode(body: bytes) -> list[Version]:
 async def in_force(conn: asyncpg.Connection | asyncpg.Pool, since: datetime) -> list[Version]:
     """The stored versions in force at `since` or later."""
     return [_version(row) for row in await conn.fetch(QUERIES["load_plans"], since)]
+
+
+async def all_versions(conn: asyncpg.Connection) -> list[Version]:
+    """Every version that was ever stored."""
+    return [_version(row) for row in await conn.fetch(QUERIES["list_plans"])]

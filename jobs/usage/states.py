@@ -165,6 +165,11 @@ async def _load_reservations(conn: asyncpg.Connection, states: States, items: Se
         ]
         states.listed_until = listed_until(held, states.latest, LISTED)
         found += held
+    await _take(conn, states, found)
+
+
+async def _take(conn: asyncpg.Connection, states: States, found: Sequence[Reservation]) -> None:
+    """Reservations, and the counters that hold those that are open."""
     states.take(found)
     wanted = {(one.subject, one.action, one.period_start) for one in found if one.status == "open"}
     if missing := wanted - states.counters.keys():
@@ -172,6 +177,18 @@ async def _load_reservations(conn: asyncpg.Connection, states: States, items: Se
         for row in await conn.fetch(QUERIES["find_usage_counters"], *keys):
             one = rows.counter(row)
             states.counters[one.key] = one
+
+
+async def expire(conn: asyncpg.Connection, due: Sequence[tuple[str, str]], now: datetime) -> int:
+    """End these reservations (subject, id) if they have expired; how many did. The caller holds their partition."""
+    catalog = await catalogs.load(conn)
+    states = States(catalog, await plans.load(conn, catalog, now))
+    keys = list(map(list, zip(*due, strict=True)))
+    await _take(conn, states, [Reservation(*row) for row in await conn.fetch(QUERIES["load_reservations"], *keys)])
+    for subject in {subject for subject, _ in due}:
+        states.expire(subject, now)
+    await save(conn, states)
+    return len(states.changed_reservations)
 
 
 def listed_until(held: Iterable[Reservation], now: Mapping[str, datetime], most: int) -> dict[str, datetime]:

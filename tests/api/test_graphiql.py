@@ -7,8 +7,6 @@ import gzip
 import hashlib
 import json
 import re
-import shutil
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 from yarl import URL
 
 from api.graph import graphiql
+from tests import tools
 from tests.api.graph import PATH, Learner
 from tests.api.service import Service
 
@@ -74,10 +73,6 @@ async def test_programs_get_no_page(service: Service) -> None:
     for accept in ("*/*", "application/json", "application/json, text/html;q=0.5", "text/html;q=0, */*"):
         answer = await service.get("/graphql?query=%7B__typename%7D", by=learner.by, Accept=accept)
         assert answer.body == {"data": {"__typename": "Query"}}, accept
-
-
-class BrowserSkippedWarning(UserWarning):
-    """There is no browser here."""
 
 
 class Page:
@@ -146,12 +141,8 @@ RESULT = "document.querySelector('.graphiql-response .CodeMirror')?.CodeMirror.g
 RUN = "document.querySelector('.graphiql-execute-button').click()"
 
 
-@pytest.mark.filterwarnings("default::tests.api.test_graphiql.BrowserSkippedWarning")
 async def test_it_works_in_a_browser(service: Service, tmp_path: Path) -> None:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        warnings.warn(BrowserSkippedWarning("GraphiQL is not seen in a browser: none is installed"), stacklevel=1)
-        pytest.skip("no chromium")
+    program = tools.program("chromium", "chromium", "chromium-browser", "google-chrome")
     learner = Learner(service)
     asked = f'query Mine {{ getUserProgressStats(userId: "{learner.id}") {{ success message }} }}'
     async with browser(program, tmp_path) as page:

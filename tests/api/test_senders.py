@@ -46,7 +46,12 @@ async def test_nobody(service: Service) -> None:
         if one.method != "POST" or "graphql" in one.path:
             continue
         path = one.path.format(
-            step="WELCOME", serial="0000-0000-0000-0000", webhookId=uuid.UUID(int=0), effectId=uuid.UUID(int=0)
+            step="WELCOME",
+            serial="0000-0000-0000-0000",
+            webhookId=uuid.UUID(int=0),
+            effectId=uuid.UUID(int=0),
+            reservationId="r-1",
+            subject="user:ada",
         )
         answer = await service.send(ended("s"), path, by=None)
         assert (answer.status, answer.error["code"]) == (401, "unauthorized"), path

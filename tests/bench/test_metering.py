@@ -79,6 +79,9 @@ async def test_the_screen(pipe: Service, operator: Operator, tmp_path: Path) -> 
             assert pair in rows
         assert ran.out.count("as counted from the files alone") == 4
         assert "NOT as counted" not in ran.out
+        busiest = ran.out.partition("/v1/usage/current?")[2].partition("'")[0]
+        answer = await pipe.get(f"/v1/usage/current?{busiest}")
+        assert answer.body["meters"]["API_CALL"]["used"] == 20
     await pipe.sql.execute("UPDATE usage_records SET booked = 0 WHERE id LIKE '%-1-call'")
     ran = await operator.run("--data", str(path), module="bench.demo")
     assert "NOT as counted from the files: 36" in ran.out

@@ -7,7 +7,7 @@ import pytest
 from bench.chaos import storm
 from bench.chaos.scenarios import SCENARIOS
 
-SLOW = {"postgres_away", "full_disk", "frozen_worker", "half_open"}
+SLOW = {"postgres_away", "full_disk", "frozen_worker", "half_open", "limit_under_kills"}
 
 
 @pytest.mark.parametrize(

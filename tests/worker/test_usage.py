@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from db import keys, stored_catalog
+from db import days, keys, stored_catalog
 from jobs.action import Action
 from jobs.usage import plans
 from jobs.usage import rows as usage_rows
@@ -116,3 +116,20 @@ async def test_four_drains_at_once_give_a_limit_away_exactly_once(metered: Rig) 
     assert await metered.fetch("SELECT used FROM usage_counters ORDER BY subject") == [5] * 5
     assert await metered.fetch("SELECT count(*) FROM usage_records WHERE booked = 1") == [25]
     await check(metered, actions)
+
+
+async def test_a_reservation_is_committed_into_the_period_that_it_was_made_in(metered: Rig) -> None:
+    """Its counter is of a period that the batch would not load otherwise."""
+    end = NOW.replace(day=1, hour=0, minute=0, second=0)
+    async with metered.pool.acquire() as conn:
+        await days.make(conn, [(end - DAY).date(), end.date()])
+    before = [act("r", "usage.reserved", {"action": "UP", "quantity": 3}, got=end - SECOND)]
+    after = [
+        act("x", "usage.consumed", {"action": "UP", "quantity": 5}, got=end),
+        act("c", "usage.committed", {"reservationId": "r"}, got=end + SECOND),
+    ]
+    for actions in (before, after):
+        await metered.put(actions)
+        await metered.finish()
+    await check(metered, [*before, *after])
+    assert await metered.fetch("SELECT used FROM usage_counters ORDER BY period_start") == [3, 5]

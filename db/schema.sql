@@ -927,6 +927,8 @@ CREATE INDEX user_courses_course ON public.user_courses USING btree (course_id, 
 
 CREATE INDEX user_progress_id ON public.user_progress USING btree (id);
 
+CREATE INDEX user_sessions_begun ON public.user_sessions USING brin (at);
+
 CREATE INDEX user_sessions_open ON public.user_sessions USING btree (at) WHERE (ended_at IS NULL);
 
 CREATE INDEX user_sessions_visitor ON public.user_sessions USING btree (subject, at) WHERE (subject !~~ 'session:%'::text);

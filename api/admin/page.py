@@ -11,12 +11,8 @@ from aiohttp import web
 from api import assets
 
 PATH: Final = Path(__file__).with_name("files")
-FILES: Final = tuple(
-    sorted(
-        {one.name.removesuffix(".gz") for one in PATH.iterdir()}
-        - {"page.html", "README.md", "LICENSE-uplot.txt", "package.json", "package-lock.json"}
-    )
-)
+_NAMES: Final = {one.name.removesuffix(".gz") for one in PATH.iterdir()}
+FILES: Final = tuple(sorted(name for name in _NAMES if Path(name).suffix in assets.TYPES))
 _FOLDER: Final = assets.Folder(PATH, FILES, assets.ASK_FIRST)
 _PRELOAD: Final = '<link rel="modulepreload" href="files/{}">'
 PAGE: Final = Template((PATH / "page.html").read_text(encoding="utf-8")).substitute(

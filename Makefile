@@ -1,6 +1,7 @@
 # Everything starts from a bare machine: Python >= 3.11 with pip, and make. The environment goes to .venv.
-PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
-	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))) python3)
+# Looked for once, and only where it is needed.
+PYTHON ?= $(eval PYTHON := $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))) python3))$(PYTHON)
 PORT   ?= 8080
 STATE  ?= .milepost
 DATA   ?=
@@ -10,6 +11,7 @@ ARGS   ?=
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+SPREAD := --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check bench chaos format lock clean
@@ -25,8 +27,8 @@ demo: $(READY)  ## everything with embedded servers, and a stretch of traffic to
 up: $(READY)  ## the same without the traffic
 	@exec $(RUN) -m db.up --port $(PORT) --state "$(STATE)"
 
-test: $(READY)  ## all tests
-	@$(RUN) -m pytest $(ARGS)
+test: $(READY)  ## all tests, in several processes; in one with ARGS="-n 0"
+	@$(RUN) -m pytest $(SPREAD) $(ARGS)
 
 check: $(READY)  ## format, lint, types, import layers, schema dump, tests: what CI runs
 	$(VENV)/bin/ruff format --check .
@@ -34,7 +36,7 @@ check: $(READY)  ## format, lint, types, import layers, schema dump, tests: what
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 	$(RUN) -m db schema --check
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest $(SPREAD) $(ARGS)
 
 bench: $(READY)  ## the measurements, as ratios in one run
 	@$(if $(SCALE),SCALE="$(SCALE)") $(RUN) -m bench

@@ -13,6 +13,8 @@ from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
 from api import ending, errors, flags, health, ingest, openapi, protocol, sessions
+from api.admin import dead_letters, overviews
+from api.admin import page as dashboard
 from api.analytics import routes as analytics
 from api.auth.senders import Auth
 from api.certificates import routes as certificates
@@ -65,6 +67,9 @@ def routes() -> list[web.RouteDef]:
         web.get("/metrics", health.exposition),
         *live.ROUTES,
         *analytics.ROUTES,
+        *overviews.ROUTES,
+        *dead_letters.ROUTES,
+        *dashboard.ROUTES,
         *onboarding.ROUTES,
         *onboarding_overview.ROUTES,
         *referrals.ROUTES,

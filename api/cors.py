@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 EXPOSED: Final = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, ETag, Milepost-Stale"
-ALLOWED: Final = "Authorization, Content-Type, Content-Encoding, Prefer, If-None-Match, Last-Event-ID"
+ALLOWED: Final = "Authorization, Content-Type, Content-Encoding, Prefer, If-None-Match, Idempotency-Key, Last-Event-ID"
 
 
 class Cors:
@@ -31,7 +31,7 @@ class Cors:
         return web.Response(
             status=204,
             headers={
-                "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+                "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
                 "Access-Control-Allow-Headers": ALLOWED,
                 "Access-Control-Max-Age": "600",
             },
@@ -41,7 +41,9 @@ class Cors:
         """On every answer, errors too: else a browser's script sees neither status nor Retry-After."""
         if not self.origins or response.prepared:
             return
-        response.headers["Vary"] = "Origin"
+        # Beside what the answer depends on already: without it, a cache would give gzip to who cannot read it.
+        held = response.headers.get("Vary")
+        response.headers["Vary"] = f"{held}, Origin" if held else "Origin"
         origin = self._origin(request)
         if origin is not None:
             response.headers["Access-Control-Allow-Origin"] = origin

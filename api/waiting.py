@@ -113,7 +113,7 @@ def parse(text: str, partitions: int) -> dict[int, Position]:
     found: dict[int, Position] = {}
     for part in text.split(","):
         partition, _, position = part.partition(".")
-        if not (partition.isascii() and partition.isdigit() and int(partition) < partitions):
+        if not (partition.isascii() and partition.isdigit() and len(partition) < 10 and int(partition) < partitions):
             raise ValueError(f"a position looks like 3.1763712000000-0, with a partition below {partitions}")
         found[int(partition)] = Position.parse(position)
     return found

@@ -1,4 +1,4 @@
-"""`python -m bench.report figures.json`: what `python -m bench --json` wrote, as the table in docs/performance.md."""
+"""`python -m bench.report figures.json`: what `python -m bench --json` wrote, into the table of docs/performance.md."""
 
 from __future__ import annotations
 
@@ -23,26 +23,40 @@ class Figures(msgspec.Struct):
     rows: list[Row]
 
 
-def table(figures: Figures) -> str:
-    """Markdown: the machine, then a line for each row, and what it was compared with."""
-    lines = [f"Measured on {figures.machine}.", "", _line(HEAD), _line(["---"] * len(HEAD))]
+def table(figures: Figures, held: str = "") -> str:
+    """Markdown: the machine, then a line for each row, and what it was compared with.
+
+    Rows of the `held` table that were not measured stay, in their places, unless it is of another machine.
+    """
+    measured = f"Measured on {figures.machine}."
+    rows = _rows(held) if held.startswith(measured) else {}
     for row in figures.rows:
         mark = {True: "reached", False: "missed", None: ""}[row.reached]
-        lines.append(_line((row.what, row.ours, row.against, row.theirs, row.result, row.goal, mark)))
-    return "\n".join(lines) + "\n"
+        rows[_cell(row.what)] = _line((row.what, row.ours, row.against, row.theirs, row.result, row.goal, mark))
+    return "\n".join([measured, "", _line(HEAD), _line(["---"] * len(HEAD)), *rows.values()]) + "\n"
 
 
-def put(page: str, text: str) -> str:
-    """The page with `text` between its marks; raises ValueError where they are missing."""
+def _rows(held: str) -> dict[str, str]:
+    """What a line is about -> the line."""
+    lines = [line for line in held.splitlines() if line.startswith("| ")][2:]
+    return {line[2:].partition(" | ")[0]: line for line in lines}
+
+
+def put(page: str, figures: Figures) -> str:
+    """The page with these figures between its marks; raises ValueError where they are missing."""
     before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    held, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the page has no {BEGIN.strip()} … {END}")
-    return before + begin + text + end + after
+    return before + begin + table(figures, held) + end + after
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def _line(cells: tuple[str, ...] | list[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
+    return "| " + " | ".join(map(_cell, cells)) + " |"
 
 
 def main() -> None:
@@ -53,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         figures = msgspec.json.decode(arguments.figures.read_bytes(), type=Figures)
-        arguments.page.write_text(put(arguments.page.read_text(), table(figures)))
+        arguments.page.write_text(put(arguments.page.read_text(), figures))
     except (OSError, ValueError) as error:
         sys.exit(f"bench.report: {error}")
     sys.stdout.write(f"{len(figures.rows)} rows into {arguments.page.name}\n")

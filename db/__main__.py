@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +14,12 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
-from db import command, connect, days, dump, migrate, schema, service_keys, stored_catalog
+from db import command, connect, days, dev, dump, migrate, schema, service_keys, stored_catalog
 from db import status as statuses
 from db.command import run
 from db.settings import stop
 from jobs import catalog as catalogs
+from jobs.usage import plans
 
 app = typer.Typer(
     help="Schema, catalog and service keys of the database in MILEPOST_DATABASE_URL, or of a running `make up`.\n\n"
@@ -180,8 +182,10 @@ async def _stored(conn: asyncpg.Connection) -> catalogs.Catalog:
 async def _seed(body: str, new: catalogs.Catalog) -> list[str]:
     async with command.postgres() as conn:
         old = await _stored(conn)
-        changed = await stored_catalog.store(conn, body)
-        lines = catalogs.changes(old, new) if changed else []
+        async with conn.transaction():
+            changed = await stored_catalog.store(conn, body)
+            versions = await plans.seed(conn, new, datetime.now(UTC))
+        lines = (catalogs.changes(old, new) if changed else []) + versions
         try:
             async with connect.redis(command.settings().log_url) as client:
                 await stored_catalog.publish(conn, client)
@@ -189,6 +193,26 @@ async def _seed(body: str, new: catalogs.Catalog) -> list[str]:
             late = "the worker knows it, the API processes within a minute"
             sys.stderr.write(f"Stored, but Redis cannot be told ({command.explain(error)}): {late}.\n")
     return lines or ["stored; it means what was stored before" if changed else "nothing to do: it is stored already"]
+
+
+@app.command()
+def token(
+    user: Annotated[str | None, typer.Argument(help="the user's id; without it the user of `make up`")] = None,
+    org: Annotated[str | None, typer.Option(help="the id of an organisation that the user acts for")] = None,
+) -> None:
+    """Print a user token for trying things out, good for 30 days, signed as this installation's HS256 tokens are.
+
+    Referrals are an organisation's: they need a token with --org.
+
+    Examples: python -m db token ada · python -m db token ada --org acme
+    """
+    started, found = command.started(), command.settings()
+    secret, user = found.jwt_secret or started.get("jwtSecret"), user or started.get("userId")
+    if not secret:
+        stop("no secret to sign with: set MILEPOST_JWT_SECRET, or start with make up (its folder: STATE=.milepost)", 1)
+    if not user:
+        stop("no user: name one, like `python -m db token ada`", 1)
+    sys.stdout.write(f"{dev.user_token(found, secret, user, org)}\n")
 
 
 @keys.command("create")

@@ -46,8 +46,16 @@ async def pool(settings: Settings, name: str, size: int, url: str | None = None)
         command_timeout=settings.apply_timeout,
         max_inactive_connection_lifetime=60,
         server_settings=_server_settings(name),
+        reset=_as_it_is,
         **kwargs,
     )
+
+
+async def _as_it_is(conn: asyncpg.Connection) -> None:
+    """Nothing of ours outlives its transaction (SET LOCAL, transaction locks), so that there is nothing to reset.
+
+    asyncpg's own way is one more trip at each release: of a batch's fifteen, and 2 % of the CPU of a busy worker.
+    """
 
 
 @dataclass(slots=True)

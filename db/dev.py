@@ -50,11 +50,11 @@ def describe(state: State, settings: Settings) -> Dev:
     )
 
 
-def user_token(settings: Settings, secret: str, user: str) -> str:
-    """A token of one user, good for 30 days."""
+def user_token(settings: Settings, secret: str, user: str, org: str | None = None) -> str:
+    """A token of one user, good for 30 days; `org`: the organisation that it acts for, too, as referrals need it."""
     now = int(time.time())
     claims: dict[str, Any] = {"sub": user, "iat": now, "exp": now + TOKEN_SECONDS}
-    demanded = {"iss": settings.jwt_issuer, "aud": settings.jwt_audience}
+    demanded = {"iss": settings.jwt_issuer, "aud": settings.jwt_audience, "org_id": org}
     return jwt.encode(claims | {name: value for name, value in demanded.items() if value}, secret, algorithm="HS256")
 
 

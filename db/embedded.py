@@ -28,9 +28,15 @@ class Urls:
 
 
 @contextmanager
-def temporary(*, fsync: bool = True) -> Iterator[Urls]:
-    """Fresh servers, removed with their data at the end. `fsync=False` is faster, and not for measurements."""
-    with tempfile.TemporaryDirectory(prefix="milepost-") as folder, running(Path(folder), fsync=fsync) as urls:
+def temporary(*, fsync: bool = True, within: str | None = None) -> Iterator[Urls]:
+    """Fresh servers, removed with their data at the end. `fsync=False` is faster, and not for measurements.
+
+    `within`: the folder for their data; None: the system's own for temporary files.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="milepost-", dir=within) as folder,
+        running(Path(folder), fsync=fsync) as urls,
+    ):
         yield urls
 
 

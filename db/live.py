@@ -41,16 +41,12 @@ async def listened(client: Redis, partition: int, snapshots: Sequence[Snapshot])
     """Those that somebody waits for: one trip, and usually none."""
     if not snapshots:
         return []
-    heard = await _heard(client, partition, {subject for subject, _, _ in snapshots})
-    return [one for one in snapshots if one[0] in heard]
-
-
-async def _heard(client: Redis, partition: int, subjects: Iterable[str]) -> set[str]:
-    asked = list(subjects)
+    asked = list({subject for subject, _, _ in snapshots})
     now = time.time()
     # ZMSCORE, one command for all of them.
     until = await client.zmscore(keys.listened(partition), asked)
-    return {subject for subject, score in zip(asked, until, strict=True) if score is not None and score > now}
+    heard = {subject for subject, score in zip(asked, until, strict=True) if score is not None and score > now}
+    return [one for one in snapshots if one[0] in heard]
 
 
 async def publish(client: Redis, partition: int, snapshots: Sequence[Snapshot]) -> None:
@@ -70,12 +66,10 @@ def tell(pipe: Pipeline, subjects: Iterable[str]) -> None:
         pipe.publish(keys.LIVE_CHANNEL, "\n".join(named))
 
 
-async def again(client: Redis, partition: int, subjects: Iterable[str]) -> None:
-    """Something changed without a snapshot: who listens to these subjects reads their state as it is."""
-    asked = set(subjects)
-    if asked:
-        heard = await _heard(client, partition, asked)
-        await publish(client, partition, [(subject, AGAIN, b"") for subject in sorted(heard)])
+async def again(client: Redis, partition: int) -> None:
+    """Redis may have lost snapshots: who listens to any subject of this partition reads its state as it is."""
+    heard = await client.zrangebyscore(keys.listened(partition), time.time(), "+inf")
+    await publish(client, partition, [(subject.decode(), AGAIN, b"") for subject in heard])
 
 
 async def keep(client: Redis, subjects: Iterable[tuple[int, str]]) -> list[Position]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from redis.asyncio import Redis
@@ -19,18 +20,35 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
 if (redis.call('GET', KEYS[2]) or '') .. '/' .. run ~= ARGV[3] then return -1 end
 redis.call('XTRIM', KEYS[3], 'MINID', ARGV[4])
 """
+# Who began to listen since the worker looked may have read models of before: asked once more, with the change itself,
+# so that no death in between and no listener in between leaves anybody with an old state.
+_AGAIN: Final = f"""
+local asked, heard = tonumber(ARGV[6]), {{}}
+if asked > 0 and redis.call('EXISTS', KEYS[4]) == 1 then
+  for i = 1, asked do
+    if tonumber(redis.call('ZSCORE', KEYS[4], ARGV[6 + i]) or 0) > tonumber(ARGV[5]) then
+      redis.call('XADD', KEYS[4 + i], 'MAXLEN', '~', {live.KEPT}, '*', 'event', '{live.AGAIN}', 'body', '')
+      heard[#heard + 1] = ARGV[6 + i]
+    end
+  end
+  if #heard > 0 then redis.call('PUBLISH', '{keys.LIVE_CHANNEL}', table.concat(heard, '\\n')) end
+end
+"""
 _PUBLISH: Final = (
     _GUARDED
     + """
 local held = redis.call('GET', KEYS[1])
 if held and held >= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
-local models, at = tonumber(ARGV[5]), 6
-for i = 4, 3 + models do
-  redis.call('SET', KEYS[i], ARGV[at], 'EX', ARGV[2])
-  at = at + 1
+"""
+    + _AGAIN
+    + """
+local key, at = 5 + asked, 8 + asked
+for _ = 1, tonumber(ARGV[7 + asked]) do
+  redis.call('SET', KEYS[key], ARGV[at], 'EX', ARGV[2])
+  key, at = key + 1, at + 1
 end
-for i = 4 + models, #KEYS do
+for i = key, #KEYS do
   redis.call('XADD', KEYS[i], 'MAXLEN', '~', ARGV[at], '*', 'event', ARGV[at + 1], 'body', ARGV[at + 2])
   at = at + 3
 end
@@ -41,7 +59,10 @@ _FORGET: Final = (
     _GUARDED
     + """
 redis.call('SET', KEYS[1], ARGV[1])
-for i = 4, #KEYS do redis.call('DEL', KEYS[i]) end
+"""
+    + _AGAIN
+    + """
+for i = 5 + asked, #KEYS do redis.call('DEL', KEYS[i]) end
 return 1
 """
 )
@@ -64,26 +85,39 @@ async def publish(
     models: Mapping[str, bytes],
     replies: Mapping[str, bytes],
     snapshots: Sequence[live.Snapshot] = (),
+    unheard: Collection[str] = (),
 ) -> None:
     """After the commit, in one trip: 8 caches, snapshots and the applied position, 9 outcomes to who waits, 10 trim.
 
     `generation` is what was read, with the server's run id: "<generation>/<run id>". In another Redis nothing changes.
+    `unheard`: subjects that changed, and that nobody listened to; whoever does by now reads their state again.
     """
     pipe = client.pipeline(transaction=False)
     held = [keys.model(partition, name) for name in models]
     held += [keys.live(partition, subject) for subject, _, _ in snapshots]
     bodies = [part for _, event, body in snapshots for part in (live.KEPT, event, body)]
-    _guarded(pipe, _PUBLISH, partition, generation, position, held, len(models), *models.values(), *bodies)
+    _guarded(pipe, _PUBLISH, partition, generation, position, unheard, held, len(models), *models.values(), *bodies)
     for channel, body in replies.items():
         pipe.publish(keys.REPLY_CHANNEL + channel, body)
     live.tell(pipe, {subject for subject, _, _ in snapshots})
     await pipe.execute()
 
 
-async def forget(client: Redis, partition: int, generation: str, position: Position, names: Iterable[str]) -> None:
-    """Set the applied position as Postgres has it, drop these models, and trim."""
+async def forget(
+    client: Redis,
+    partition: int,
+    generation: str,
+    position: Position,
+    names: Iterable[str],
+    changed: Collection[str] = (),
+) -> None:
+    """Set the applied position as Postgres has it, drop these models, and trim.
+
+    `changed`: subjects of which nobody has told; who listens to them reads their state again.
+    """
     pipe = client.pipeline(transaction=False)
-    _guarded(pipe, _FORGET, partition, generation, position, [keys.model(partition, name) for name in names])
+    held = [keys.model(partition, name) for name in names]
+    _guarded(pipe, _FORGET, partition, generation, position, changed, held)
     await pipe.execute()
 
 
@@ -93,12 +127,15 @@ def _guarded(
     partition: int,
     generation: str,
     position: Position,
+    asked: Collection[str],
     others: Iterable[str],
     *rest: bytes | str | int,
 ) -> None:
-    held = [keys.applied(partition), keys.generation(partition), keys.actions(partition), *others]
+    held = [keys.applied(partition), keys.generation(partition), keys.actions(partition), keys.listened(partition)]
+    held += [keys.live(partition, subject) for subject in asked]
+    held += others
     above = f"{position.ms}-{position.seq + 1}"
-    values = (sortable(position), MODEL_SECONDS, generation, above, *rest)
+    values = (sortable(position), MODEL_SECONDS, generation, above, time.time(), len(asked), *asked, *rest)
     pipe.execute_command("EVAL", script, len(held), *held, *values)
     pipe.publish(keys.APPLIED_CHANNEL, f"{partition}.{position}")
 

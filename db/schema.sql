@@ -62,6 +62,12 @@ CREATE TABLE public.catalog (
     CONSTRAINT catalog_id_check CHECK ((id = 1))
 );
 
+CREATE TABLE public.certificate_key (
+    is_only boolean DEFAULT true NOT NULL,
+    key uuid DEFAULT gen_random_uuid() NOT NULL,
+    CONSTRAINT certificate_key_is_only_check CHECK (is_only)
+);
+
 CREATE TABLE public.certificates (
     serial text NOT NULL COLLATE pg_catalog."C",
     user_id text NOT NULL COLLATE pg_catalog."C",
@@ -731,6 +737,9 @@ WITH (fillfactor='80');
 ALTER TABLE ONLY public.catalog
     ADD CONSTRAINT catalog_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.certificate_key
+    ADD CONSTRAINT certificate_key_pkey PRIMARY KEY (is_only);
+
 ALTER TABLE ONLY public.certificates
     ADD CONSTRAINT certificates_pkey PRIMARY KEY (user_id, course_id);
 
@@ -917,6 +926,8 @@ CREATE INDEX usage_reservations_open ON public.usage_reservations USING btree (s
 CREATE INDEX user_courses_course ON public.user_courses USING btree (course_id, user_id);
 
 CREATE INDEX user_progress_id ON public.user_progress USING btree (id);
+
+CREATE INDEX user_sessions_begun ON public.user_sessions USING brin (at);
 
 CREATE INDEX user_sessions_open ON public.user_sessions USING btree (at) WHERE (ended_at IS NULL);
 

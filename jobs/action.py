@@ -24,6 +24,9 @@ LATE: Final = 2
 OWN_ID: Final = 4
 """Flag: the id is ours, so that no client can have sent it before."""
 
+OURS: Final = "\x1f"
+"""Ids of our follow-ups begin with it, which ids of clients cannot: nobody can use one up before it comes."""
+
 AHEAD: Final = timedelta(minutes=5)
 BEHIND: Final = timedelta(days=35)
 EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)

@@ -1,4 +1,10 @@
-"""The families that exist: a new one is one line here."""
+"""The families that exist: a new one is one line here.
+
+Their order is that of the locks, for whoever applies, writes through a route or rebuilds: the row of the partition
+first, of several the lowest; then the lock of claims (`serialise_claims`, referrals); then that of the courses
+(`share_courses` of batches and rebuilds, `lock_courses` of who changes one); rows at last, by key. Nobody takes one of
+the four while holding a later one, but for a batch that isolates a poison action: decision 0013 says how that ends.
+"""
 
 from __future__ import annotations
 

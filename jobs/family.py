@@ -68,7 +68,8 @@ class Emitted:
 
     effects: list[Effect] = field(default_factory=list)
     follow_ups: list[Action] = field(default_factory=list)
-    """Actions for other subjects, with ids that every replay gives again; the log gets them after the commit."""
+    """Actions for other subjects; the log gets them after the commit. Every replay gives the same ids, which begin with
+    `OURS`."""
     refused: list[Refusal] = field(default_factory=list)
     deferred: list[Action] = field(default_factory=list)
     """Actions that `save` keeps elsewhere until something is known: no fact and no answer yet, they come again."""

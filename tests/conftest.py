@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -21,6 +23,12 @@ from db.settings import Settings
 FAILED = pytest.StashKey[bool]()
 KEPT = pytest.StashKey[list[str]]()
 PREFIX = f"milepost_test_{secrets.token_hex(4)}"
+
+
+def _in_memory() -> str | None:
+    """Where files are memory, if there is plenty: a clone has 700 files, and costs a fifth there."""
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else None
 
 
 def of_database(url: str, name: str) -> str:
@@ -44,7 +52,7 @@ def urls(pytestconfig: pytest.Config) -> embedded.Urls:
     if not (database and redis):
         stack = ExitStack()
         pytestconfig.add_cleanup(stack.close)
-        own = stack.enter_context(embedded.temporary(fsync=False))
+        own = stack.enter_context(embedded.temporary(fsync=False, within=_in_memory()))
         database, redis = database or own.database_url, redis or own.redis_url
     return embedded.Urls(database, redis)
 
@@ -110,6 +118,7 @@ async def _shared(_server: asyncpg.Connection, _template: str, urls: embedded.Ur
 @pytest.fixture(scope="session")
 async def _shared_conn(_shared: str) -> AsyncIterator[asyncpg.Connection]:
     conn = await connect.postgres(_shared)
+    await conn.execute("SET idle_in_transaction_session_timeout = 0")  # examples of a property may think for long
     yield conn
     await conn.close()
 
@@ -158,6 +167,20 @@ def settings(database_url: str, redis_url: str) -> Settings:
         port=0,
         jwt_secret=secrets.token_urlsafe(32),
     )
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes give no names to tests: packed ones hold the time, and all workers must collect the same tests."""
+    return argname if isinstance(val, bytes) else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `-n auto` starts, each with servers of its own.
+
+    One where the Redis is given, for its channels are shared by all of its databases, and where somebody wants to look.
+    """
+    return 0 if os.environ.get("TEST_REDIS_URL") or os.environ.get("KEEPDB") else min(os.cpu_count() or 1, 4)
 
 
 @pytest.hookimpl(wrapper=True)

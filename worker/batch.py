@@ -81,6 +81,7 @@ async def run(
             _, entries = await stream.read(client, partition, position, cursor.count)
             await models.forget(client, partition, generation, position if entries else end, ())
             await models.forget_all(client, partition)
+            await live.again(client, partition)
         elif moved:
             await _clean(conn, client, partition, generation, position)
         done = Applied(end, generation)
@@ -134,5 +135,5 @@ async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, genera
     for family in FAMILIES:
         own = [item for item in left.items if family.owns(item[1].kind)]
         names.update(await family.model_names(conn, own) if own else ())
-    await models.forget(client, partition, generation, position, names)
-    await live.again(client, partition, {action.subject for _, action, _ in left.items})
+    changed = {action.subject for _, action, _ in left.items}
+    await models.forget(client, partition, generation, position, names, changed)

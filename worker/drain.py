@@ -86,7 +86,14 @@ class Drain:
                     await stream.wait(self.client, partition, cursor.position, BLOCK_MS)
             except apply.Poisoned as error:
                 logger.warning("a batch holds a poison action: isolating it", partition=partition, error=str(error))
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError) as error:
+            except (
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+                RedisError,
+                OSError,
+                TimeoutError,
+            ) as error:
                 failures += 1
                 # A batch that never fits into the time-out would come again for ever.
                 cursor.count = max(1, cursor.count // 2)
@@ -132,13 +139,9 @@ class Drain:
     async def _publish(self, partition: int, done: Applied) -> None:
         """8 to 10. Dying before or in it: the next who takes the partition drops caches, tells listeners, trims."""
         heard = await live.listened(self.client, partition, done.live)
-        await models.publish(
-            self.client, partition, done.generation, done.position, dict(done.models), _replies(done), heard
-        )
-        # Who began to listen in between may have read the models as they were.
-        told = {subject for subject, _, _ in heard}
-        late = await live.listened(self.client, partition, done.live)
-        await live.publish(self.client, partition, [one for one in late if one[0] not in told])
+        unheard = {subject for subject, _, _ in done.live} - {subject for subject, _, _ in heard}
+        told = (dict(done.models), _replies(done), heard, unheard)
+        await models.publish(self.client, partition, done.generation, done.position, *told)
 
     def _go_on(self, done: Applied) -> None:
         """11: what goes on from here. All of it is in Postgres, and swept when this process dies."""
@@ -168,10 +171,14 @@ class Drain:
             metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
         for effect in done.effects:
             metrics.EFFECTS.labels(effect.type).inc()
+        # One line for all of a batch that are alike: a client can send bad actions by the thousand.
+        alike: dict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
         for letter in done.dead:
             metrics.DEAD.labels(letter.code).inc()
-            said = {"code": letter.code, "action": letter.action_id, "kind": letter.kind, "reason": letter.message}
-            logger.error("an action went to the dead letters", **said)
+            alike[letter.code, letter.kind].append(letter)
+        for (code, kind), letters in alike.items():
+            said = {"code": code, "kind": kind, "action": letters[0].action_id, "reason": letters[0].message}
+            logger.error("actions went to the dead letters", number=len(letters), **said)
 
     async def _contended(self, since: float) -> float:
         if time.monotonic() - since > STALLED:

@@ -1,6 +1,8 @@
 """Deliveries as arq jobs: handed over behind the commit, and by a sweep; a job carries its delivery's id alone.
 
 The row in Postgres is the truth. A job that is lost, comes twice or comes too early does no harm: the claim decides.
+arq keeps the name of a job until it has ended, and drops with it whatever was enqueued under that name meanwhile: a
+delivery that may go for another reason than before is a job of another name.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import asyncpg
 import msgspec
 from arq import Worker, func
 from arq.connections import ArqRedis
-from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.constants import job_key_prefix
 from arq.jobs import serialize_job
 from arq.typing import WorkerCoroutine
 from arq.utils import timestamp_ms
@@ -41,21 +43,27 @@ POLL_SECONDS: Final = 0.1
 EXPIRE_MS: Final = 3_600_000
 PAUSE: Final = 1.0
 
+Job = tuple[UUID, str]
+"""A delivery, and why it may go: the two are the job's name."""
+COMMITTED: Final = ""
+FOLLOWS: Final = "follows"
+"""The one before it in its order is over. Its first job may have found that one still there, and be about to end."""
+
 
 class Outbox:
     """Takes the ids of fresh deliveries without ever waiting, and delivers: one in each worker process."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._ids: list[UUID] = []
+        self._jobs: list[Job] = []
         self._wake = asyncio.Event()
 
-    def put(self, ids: Sequence[UUID]) -> None:
+    def put(self, ids: Sequence[UUID], why: str = COMMITTED) -> None:
         """Hand these over soon. What finds no room, and what Redis does not take, the sweep finds in Postgres."""
-        if len(self._ids) + len(ids) > MOST:
+        if len(self._jobs) + len(ids) > MOST:
             _warn("the outbox is full: deliveries are left to the sweep", number=len(ids))
             return
-        self._ids += ids
+        self._jobs += [(one, why) for one in ids]
         self._wake.set()
 
     async def run(self) -> None:
@@ -80,8 +88,8 @@ class Outbox:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._ids:
-                    chunk, self._ids = self._ids[:CHUNK], self._ids[CHUNK:]
+                while self._jobs:
+                    chunk, self._jobs = self._jobs[:CHUNK], self._jobs[CHUNK:]
                     await enqueue(redis, chunk)
 
     async def _deliver(self) -> None:
@@ -110,19 +118,15 @@ async def _redis(settings: Settings) -> Any:
             await redis.aclose(close_connection_pool=True)
 
 
-async def enqueue(redis: ArqRedis, ids: Sequence[UUID], *, afresh: bool = False) -> None:
-    """Make a job of each delivery that has none, in one trip; arq's own way takes three for each.
-
-    `afresh`: nobody is at these in Postgres, so what a killed worker left in progress in Redis is not.
-    """
+async def enqueue(redis: ArqRedis, jobs: Sequence[Job]) -> None:
+    """Make a job of each that is none yet, in one trip; arq's own way takes three for each."""
     now = timestamp_ms()
     async with redis.pipeline(transaction=False) as pipe:
-        for one in map(str, ids):
-            job = serialize_job("deliver", (one,), {}, None, now, serializer=msgspec.json.encode)
-            pipe.set(job_key_prefix + one, job, px=EXPIRE_MS, nx=True)
-            pipe.zadd(keys.ARQ_DELIVERIES, {one: now}, nx=True)
-            if afresh:
-                pipe.delete(in_progress_key_prefix + one)
+        for one, why in jobs:
+            name = f"{one}:{why}"
+            job = serialize_job("deliver", (str(one),), {}, None, now, serializer=msgspec.json.encode)
+            pipe.set(job_key_prefix + name, job, px=EXPIRE_MS, nx=True)
+            pipe.zadd(keys.ARQ_DELIVERIES, {name: now}, nx=True)
         await pipe.execute()
 
 
@@ -138,11 +142,11 @@ async def deliver(ctx: dict[Any, Any], one: str) -> None:
         logger.exception("a delivery met a fault of its own; it is left to the sweep", delivery=one)
     else:
         if following:
-            ctx["outbox"].put(following)
+            ctx["outbox"].put(following, FOLLOWS)
 
 
 def worker(settings: Settings, redis: ArqRedis, outbox: Outbox, courier: Courier) -> Worker:
-    """arq's worker of the deliveries. Tries are counted in Postgres alone; after a kill -9 the sweep is first."""
+    """arq's worker of the deliveries. Tries are counted in Postgres alone."""
     seconds = courier.lease + 2
     return Worker(
         functions=[func(cast("WorkerCoroutine", deliver), name="deliver", keep_result=0, timeout=seconds)],

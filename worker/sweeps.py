@@ -24,9 +24,10 @@ async def sweep_deliveries(ctx: Context) -> str:
     handed = 0
     for _ in range(ROUNDS):
         rows = await ctx["pool"].fetch(QUERIES["sweep_deliveries"], ROWS, AGAIN_SECONDS)
-        ready = [row["id"] for row in rows if row["ready"]]
+        # Each try is due at a time of its own, and so a job of its own.
+        ready = [(row["id"], f"{row['due_at'].timestamp()}") for row in rows if row["ready"]]
         if ready:
-            await outbox.enqueue(ctx["redis"], ready, afresh=True)
+            await outbox.enqueue(ctx["redis"], ready)
         handed += len(ready)
         if len(rows) < ROWS:
             break

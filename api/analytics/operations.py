@@ -50,6 +50,7 @@ _FUNNEL: Final = _object(
     {
         **_RANGE,
         "funnel": _TEXT,
+        "funnels": {"type": "array", "items": _TEXT, "description": "the names of all"},
         "windowSeconds": _COUNT,
         "conversionRate": _SHARE,
         "steps": _list(

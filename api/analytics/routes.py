@@ -55,10 +55,11 @@ async def _overview(conn: asyncpg.Connection, request: web.Request, state: State
 async def _funnel(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
     name = request.query.get("funnel", DEFAULT)
     chosen = answers.funnel_named(state.catalog, name)
+    known = [DEFAULT, *(one.name for one in state.catalog.funnels)]
     if chosen is None:
-        known = ", ".join([DEFAULT, *(one.name for one in state.catalog.funnels)])
-        raise Problem("invalid_parameter", f"there is no such funnel; there are {known}", details={"path": "funnel"})
-    return await answers.funnel(conn, _span(request, now), chosen)
+        said = f"there is no such funnel; there are {', '.join(known)}"
+        raise Problem("invalid_parameter", said, details={"path": "funnel"})
+    return await answers.funnel(conn, _span(request, now), chosen) | {"funnels": known}
 
 
 async def _popular(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:

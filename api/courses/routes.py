@@ -12,14 +12,14 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from api import form, reads, updates
+from api import form, public_url, reads, updates
 from api.auth import senders
 from api.certificates import routes as certificates
 from api.courses.progress import named_course
 from api.errors import Problem
 from api.state import STATE, State
 from jobs.action import Draft, Sender
-from jobs.courses import catalog, models
+from jobs.courses import catalog
 from jobs.courses.catalog import MOST_COURSES, Conflict, CourseBody, NamedCourse, Stored
 from jobs.courses.kinds import Reason
 
@@ -108,7 +108,7 @@ async def reinstate(request: web.Request) -> web.Response:
 async def _rule(request: web.Request, sender: Sender, kind: str, data: dict[str, Any]) -> web.Response:
     state, wait = request.app[STATE], updates.seconds(request)
     serial = certificates.serial(request.match_info["serial"])
-    owner = None if serial is None else await state.pool.fetchrow(models.QUERIES["certificate_owner"], serial)
+    owner = None if serial is None else await state.pool.fetchrow(certificates.QUERIES["find_certificate"], serial)
     if owner is None:
         raise Problem("not_found", "there is no such certificate")
     content = msgspec.Raw(msgspec.json.encode({"courseId": owner["course_id"], **data}))
@@ -116,9 +116,17 @@ async def _rule(request: web.Request, sender: Sender, kind: str, data: dict[str,
     update = await updates.send(state, sender, draft, wait)
     if update.outcome is None:
         return updates.accepted(update, {})
-    if not isinstance(shown := update.outcome.get("certificate"), dict):
+    shown = update.outcome.get("certificate")
+    if not isinstance(shown, dict) or (update.duplicate and not _is_of(shown, owner["course_id"], kind)):
         raise Problem("id_reused", "this id was another action's: its first outcome stands")
-    return _json(shown)
+    base = public_url.base(request)
+    return _json(shown | {name: base + shown[name] for name in ("url", "pdfUrl")})
+
+
+def _is_of(shown: dict[str, Any], course_id: str, kind: str) -> bool:
+    """Whether a first outcome is one of this ruling: who revokes must not be told of an earlier reinstatement."""
+    status = "revoked" if kind == "certificate.revoked" else "valid"
+    return (shown["courseId"], shown["status"]) == (course_id, status)
 
 
 async def _teacher(request: web.Request) -> Sender:

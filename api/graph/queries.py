@@ -92,7 +92,6 @@ def _listed(user: str | None, course: str | None, lesson: str | None) -> tuple[d
 async def user_progress(field: Field, id: str) -> Envelope:  # noqa: A002 - the argument's name
     """One row; somebody else's is none."""
     call = field.call
-    await call.count("read", call.own)
     row = await find(call, id)
     if row is None:
         return no(call, "unknown_progress", "there is no such progress")
@@ -100,7 +99,8 @@ async def user_progress(field: Field, id: str) -> Envelope:  # noqa: A002 - the 
 
 
 async def find(call: Call, progress_id: str) -> LessonProgress | None:
-    """The row of an id, if this sender may see it. Raises Problem for what is no id."""
+    """The row of an id, if this sender may see it: a read, for mutations too. Raises Problem for what is no id."""
+    await call.count("read", call.own)
     async with call.state.pool.acquire() as conn:
         found = await conn.fetchrow(models.QUERIES["find_progress"], named(progress_id, "id"))
     row = None if found is None else LessonProgress(*found)

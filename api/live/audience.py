@@ -77,7 +77,7 @@ class Audience:
     async def stop(self) -> None:
         """Stop listening."""
         self.close()
-        for task in self._tasks:
+        for task in list(self._tasks):  # a state that is being read ends, and leaves, meanwhile
             await ending.ended(task)
 
     def admit(self, request: web.Request, subjects: Sequence[str]) -> Listener:

@@ -28,6 +28,9 @@ SELECT message_id FROM effects;
 -- name: waiting
 SELECT (SELECT count(*) FROM follow_ups) + (SELECT count(*) FROM deliveries WHERE status = 'pending');
 
+-- name: ended
+SELECT count(*) FROM deliveries WHERE status <> 'pending';
+
 -- name: undelivered
 SELECT type, status, tries, reason, round(extract(epoch FROM due_at - now())) AS due_in FROM deliveries
 WHERE status <> 'delivered' LIMIT 10;

@@ -65,8 +65,41 @@ JOIN user_courses u ON u.user_id = k.user_id COLLATE "C" AND u.course_id = k.cou
 DELETE FROM user_courses u USING unnest($1::text[], $2::text[]) AS k (user_id, course_id)
 WHERE u.user_id = k.user_id COLLATE "C" AND u.course_id = k.course_id COLLATE "C";
 
+-- name: told_certificates
+-- the certificates that outcomes name, with the arrival of the first that did: they were issued, whatever is taught now
+SELECT DISTINCT ON (1, 2) substr(f.subject, 6) AS user_id, n.course_id, n.serial, f.received_at
+FROM course_events f CROSS JOIN LATERAL (
+    SELECT f.outcome #>> '{course,courseId}', f.outcome ->> 'certificate'
+    WHERE jsonb_typeof(f.outcome -> 'certificate') = 'string'
+    UNION ALL
+    SELECT f.outcome #>> '{certificate,courseId}', f.outcome #>> '{certificate,serial}'
+    WHERE f.outcome -> 'certificate' ? 'serial'
+    UNION ALL
+    SELECT t.key, t.value FROM jsonb_each_text(coalesce(f.outcome -> 'certificates', '{}')) t
+) n (course_id, serial)
+WHERE f.subject = ANY($1::text[]) ORDER BY 1, 2, f.received_at, n.serial;
+
+-- name: count_certificates
+-- the planner's estimate; -1 before the first ANALYZE
+SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'certificates'::regclass;
+
+-- name: page_certificates
+SELECT user_id, course_id FROM certificates WHERE (user_id, course_id) > ($1, $2) ORDER BY user_id, course_id LIMIT $3;
+
 -- name: orphan_certificates
--- whoever has completed what the course asks for, and has no certificate
+-- whoever was told of one that is not there, or has completed what the course asks for now
+SELECT t.user_id, t.course_id FROM (
+    SELECT DISTINCT substr(f.subject, 6) AS user_id, n.course_id
+    FROM course_events f CROSS JOIN LATERAL (
+        SELECT f.outcome #>> '{course,courseId}' WHERE jsonb_typeof(f.outcome -> 'certificate') = 'string'
+        UNION ALL
+        SELECT jsonb_object_keys(coalesce(f.outcome -> 'certificates', '{}'))
+    ) n (course_id)
+) t
+WHERE NOT EXISTS (
+    SELECT FROM certificates f WHERE f.user_id = t.user_id COLLATE "C" AND f.course_id = t.course_id COLLATE "C"
+)
+UNION
 SELECT u.user_id, u.course_id FROM user_courses u JOIN courses c ON c.course_id = u.course_id
 WHERE c.certificate <> 'none' AND c.deleted_at IS NULL
   AND NOT EXISTS (SELECT FROM certificates f WHERE f.user_id = u.user_id AND f.course_id = u.course_id)
@@ -78,7 +111,19 @@ WHERE c.certificate <> 'none' AND c.deleted_at IS NULL
   );
 
 -- name: kept_certificates
+-- the last column: since when there can be facts of it
 SELECT
-    f.serial, f.user_id, f.course_id, f.issued_at, f.revoked_at, f.revoked_reason, f.ruled_at, f.learner_name
+    f.serial, f.user_id, f.course_id, f.issued_at, f.revoked_at, f.revoked_reason, f.ruled_at, f.learner_name,
+    least(f.issued_at, u.received_at) AS since
 FROM unnest($1::text[], $2::text[]) AS k (user_id, course_id)
-JOIN certificates f ON f.user_id = k.user_id COLLATE "C" AND f.course_id = k.course_id COLLATE "C";
+JOIN certificates f ON f.user_id = k.user_id COLLATE "C" AND f.course_id = k.course_id COLLATE "C"
+LEFT JOIN user_courses u ON u.user_id = f.user_id AND u.course_id = f.course_id;
+
+-- name: mend_serials
+-- the arrays come ordered by (user_id, course_id)
+UPDATE certificates f SET serial = k.serial FROM unnest($1::text[], $2::text[], $3::text[]) AS k (user_id, course_id, serial)
+WHERE f.user_id = k.user_id COLLATE "C" AND f.course_id = k.course_id COLLATE "C" AND f.serial <> k.serial;
+
+-- name: delete_certificates
+DELETE FROM certificates f USING unnest($1::text[], $2::text[]) AS k (user_id, course_id)
+WHERE f.user_id = k.user_id COLLATE "C" AND f.course_id = k.course_id COLLATE "C";

@@ -38,6 +38,3 @@ SELECT
     completed_changed_at, first_completed_at, first_completion_received_at, claimed_course_id, claimed_at, touched_at,
     last_deleted_at
 FROM user_progress WHERE user_id = $1 AND lesson_id = $2 AND deleted_at IS NULL;
-
--- name: certificate_owner
-SELECT user_id, course_id FROM certificates WHERE serial = $1;

@@ -1,6 +1,6 @@
 -- name: share_courses
 -- until this batch is committed no course changes: whoever changes one finds all that was reckoned by the old one
-SELECT pg_advisory_xact_lock_shared(7310575178854134885);
+SELECT (SELECT key FROM certificate_key), pg_advisory_xact_lock_shared(7310575178854134885);
 
 -- name: known_course_events
 -- which of these (subject, id) were applied since $3; OFFSET 0 demands an index probe for each, where a planner without

@@ -82,12 +82,18 @@ async def put(conn: asyncpg.Connection, courses: Sequence[NamedCourse], now: dat
     until then no batch of course actions goes on.
     """
     await conn.execute(QUERIES["lock_courses"])
-    return [await _put(conn, course, now, root.format(index)) for index, course in enumerate(courses)]
+    held = [await read(conn, course.id) for course in courses]
+    # All of them let go of lessons before one takes any: a lesson may move between courses, whatever their order.
+    for course in courses:
+        await conn.execute(QUERIES["remove_lessons"], course.id, [lesson.id for lesson in course.lessons], now)
+    return [
+        await _put(conn, course, known, now, root.format(index))
+        for index, (course, known) in enumerate(zip(courses, held, strict=True))
+    ]
 
 
-async def _put(conn: asyncpg.Connection, course: NamedCourse, now: datetime, root: str) -> Stored:
+async def _put(conn: asyncpg.Connection, course: NamedCourse, held: Stored | None, now: datetime, root: str) -> Stored:
     await _check(conn, course, root)
-    held = await read(conn, course.id)
     if held is not None and (held.title, held.certificate, held.lessons) == (
         course.title,
         course.certificate,
@@ -95,7 +101,6 @@ async def _put(conn: asyncpg.Connection, course: NamedCourse, now: datetime, roo
     ):
         return held
     version = await conn.fetchval(QUERIES["store_course"], course.id, course.title, course.certificate, now)
-    await conn.execute(QUERIES["remove_lessons"], course.id, [lesson.id for lesson in course.lessons], now)
     if course.lessons:
         columns = map(list, zip(*map(msgspec.structs.astuple, course.lessons), strict=True))
         await conn.execute(QUERIES["store_lessons"], course.id, *columns)

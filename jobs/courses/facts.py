@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
 from db import sql
 from jobs.action import Action
-from jobs.courses import course, models
+from jobs.courses import certificate, course, models
 from jobs.courses import lesson as lessons
 from jobs.courses import states as course_states
 from jobs.courses.certificate import Certificate
@@ -40,18 +40,52 @@ def _split(keys: Iterable[str]) -> tuple[list[str], list[str]]:
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
-async def folded(conn: asyncpg.Connection, subjects: Sequence[str]) -> States:
-    """All facts of these users, folded by the courses as they are taught now."""
-    await conn.execute(course_states.QUERIES["share_courses"])
-    states = States(recorded=True)
+async def folded(conn: asyncpg.Connection, subjects: Sequence[str], *, certified: bool = False) -> States:
+    """All facts of these users, folded by the courses as they are taught now; `certified`: certificates matter."""
+    states = States(await course_states.shared(conn), recorded=True)
     states.lessons = {row[0]: row[1] for row in await conn.fetch(QUERIES["fact_lessons"], subjects)}
     named = {row[0] for row in await conn.fetch(QUERIES["fact_courses"], subjects)}
     states.courses = await course_states.courses(conn, named | set(states.lessons.values()))
+    told = await _told(conn, subjects) if certified else {}
     async for row in conn.cursor(QUERIES["course_facts"], subjects, prefetch=PREFETCH):
+        if told and row["kind"].startswith("certificate."):
+            # What is ruled is ruled about the certificates that there were; the facts of that kind are the last.
+            _issue_as_told(states, told)
+            told = {}
         _fold(states, row)
+    _issue_as_told(states, told)
     for standing in states.changed_standings.values():
         standing.reckon()
     return states
+
+
+class _Told(NamedTuple):
+    """A certificate as the outcomes name it, and when the first one that did so arrived."""
+
+    serial: str
+    received_at: datetime
+
+
+async def _told(conn: asyncpg.Connection, subjects: Sequence[str]) -> dict[course_states.Key, _Told]:
+    rows = await conn.fetch(QUERIES["told_certificates"], subjects)
+    return {(row["user_id"], row["course_id"]): _Told(row["serial"], row["received_at"]) for row in rows}
+
+
+def _issue_as_told(states: States, told: Mapping[course_states.Key, _Told]) -> None:
+    """A certificate was issued by the course of its day: its serial, and its time where the course has changed since.
+
+    One that the course of today would not issue is there, all the same.
+    """
+    for (user_id, course_id), (serial, received_at) in told.items():
+        held, course_now = states.certificates[user_id].get(course_id), states.courses.get(course_id)
+        if held is None:
+            enrolment = states.enrolments[user_id].get(course_id)
+            name = None if enrolment is None else enrolment.learner_name
+            held = Certificate(serial, user_id, course_id, received_at, learner_name=name)
+            states.certificates[user_id][course_id] = states.changed_certificates[user_id, course_id] = held
+        elif course_now is not None and course_now.updated_at > received_at:
+            held.issued_at = received_at
+        held.serial = serial
 
 
 def _fold(states: States, row: asyncpg.Record) -> None:
@@ -59,7 +93,7 @@ def _fold(states: States, row: asyncpg.Record) -> None:
     action = Action(
         *(row["id"], row["kind"], row["subject"], row["at"], row["received_at"], row["flags"], data, row["user_id"])
     )
-    # A ruling about a certificate that the courses of today would not issue: the one that was issued is left alone.
+    # A ruling about a certificate of which retention has dropped the facts: the one that is there is left alone.
     with contextlib.suppress(Refused):
         FOLDS[action.kind](states, action, _DECODERS[action.kind](data))
 
@@ -194,41 +228,38 @@ class CourseRows(_Table):
 
 
 class CertificateRows(_Table):
-    """`certificates`, keyed by user and course: facts may say that one is missing, and nothing else of it.
+    """`certificates`, keyed by user and course: what was ever issued stays, whatever the course has become since.
 
-    A certificate stays as it was issued, whatever the course has become since.
+    When one was issued is in no fact of its own: it is reckoned for a row that is missing, and else believed.
     """
 
     name = "certificates"
 
-    async def count(self, conn: asyncpg.Connection) -> int:
-        """None of those that are there are looked at."""
-        return 0
-
-    async def page(self, conn: asyncpg.Connection, after: str, limit: int) -> Sequence[tuple[str, str]]:
-        """None."""
-        return ()
-
-    async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Certificate]:
-        """Those that came meanwhile."""
-        rows = [Certificate(*row) for row in await conn.fetch(QUERIES["kept_certificates"], *_split(keys))]
-        return {_key(row.user_id, row.course_id): row for row in rows}
+    async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Certificate | None]:
+        """The rows; None where the user began in the course before the oldest day of facts."""
+        oldest = await _oldest(conn)
+        found: dict[str, Certificate | None] = {}
+        for *columns, since in await conn.fetch(QUERIES["kept_certificates"], *_split(keys)):
+            row = Certificate(*columns)
+            found[_key(row.user_id, row.course_id)] = None if oldest is None or since < oldest else row
+        return found
 
     async def rebuilt(
         self, conn: asyncpg.Connection, keys: Sequence[str], subjects: Sequence[str], now: datetime
     ) -> Mapping[str, Certificate]:
-        """Those that must be there."""
+        """Those that the facts tell of, and those that the courses of today issue for them."""
         wanted = set(keys)
-        issued = (await folded(conn, subjects)).changed_certificates.items()
+        issued = (await folded(conn, subjects, certified=True)).changed_certificates.items()
         return {key: one for pair, one in issued if (key := _key(*pair)) in wanted}
 
     def differences(self, kept: Certificate | None, rebuilt: Certificate | None, now: datetime) -> Sequence[Difference]:
-        """Only that it is missing."""
-        return _missing(kept, rebuilt) if kept is None else []
+        """Field by field, but for the time of issue."""
+        if kept is None or rebuilt is None:
+            return _missing(kept, rebuilt)
+        return _fields(kept, rebuilt, [name for name in certificate.COLUMNS if name != "issued_at"])
 
     async def save(self, conn: asyncpg.Connection, rows: Sequence[Certificate]) -> None:
-        """The upsert of the worker, which leaves serial and issue time as they are."""
+        """The upsert of the worker leaves serial and time of issue as they are; here, the time alone."""
         await course_states.save(conn, "save_certificates", {(row.user_id, row.course_id): row for row in rows})
-
-    async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
-        """Never."""
+        serials = [(row.user_id, row.course_id, row.serial) for row in rows]
+        await conn.execute(QUERIES["mend_serials"], *map(list, zip(*sorted(serials), strict=True)))

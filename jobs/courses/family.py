@@ -95,8 +95,8 @@ class Courses:
     async def save(self, conn: asyncpg.Connection, states: States) -> None:
         """One statement per table, ordered by key."""
         standings = {key: standing.enrolment for key, standing in states.changed_standings.items()}
-        await course_states.save(conn, "save_progress", states.changed_rows)
-        await course_states.save(conn, "save_enrolments", standings)
+        await course_states.put(conn, "user_progress", "save_progress", states.changed_rows, states.kept_rows)
+        await course_states.put(conn, "user_courses", "save_enrolments", standings, states.kept_enrolments)
         await course_states.save(conn, "save_certificates", states.changed_certificates)
         if deferred := states.emitted.deferred:
             rows = [(one.subject, one.id, msgspec.msgpack.encode(one)) for one in deferred]

@@ -110,7 +110,9 @@ def _changed(states: States, action: Action, payload: CourseChanged) -> Outcome:
             touched.add(states.settle(row).enrolment.course_id)
     for course_id in sorted(touched):
         _issue(states, states.standings[user_id, course_id])
-    return {"courses": sorted(touched)}
+    own = states.certificates[user_id]
+    held = {course_id: own[course_id].serial for course_id in sorted(touched) if course_id in own}
+    return {"courses": sorted(touched), "certificates": held}
 
 
 def _ruled(states: States, action: Action, payload: CertificateRevoked | CertificateReinstated) -> Outcome:
@@ -143,7 +145,7 @@ def _issue(states: States, standing: Standing) -> None:
     own = states.certificates[enrolment.user_id]
     if course is None or enrolment.course_id in own or (at := standing.deserved_at()) is None:
         return
-    serial = certificates.serial_of(enrolment.user_id, enrolment.course_id)
+    serial = certificates.serial_of(states.serial_key, enrolment.user_id, enrolment.course_id)
     issued = Certificate(serial, enrolment.user_id, enrolment.course_id, at, learner_name=enrolment.learner_name)
     own[enrolment.course_id] = issued
     states.changed_certificates[enrolment.user_id, enrolment.course_id] = issued

@@ -5,7 +5,7 @@ Every rule is a sum, a minimum, a maximum, or "the newest `at` wins": neither or
 
 from __future__ import annotations
 
-import uuid
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +14,7 @@ import msgspec
 
 from jobs.action import Action
 
-_NAMESPACE: Final = uuid.UUID("6f1c8a5e-2b0d-5f4e-9a37-7c6c7e0f8d21")
+_NAMESPACE: Final = bytes.fromhex("6f1c8a5e2b0d5f4e9a377c6c7e0f8d21")
 
 
 class LessonProgress(msgspec.Struct):
@@ -56,8 +56,14 @@ COLUMNS: Final = LessonProgress.__struct_fields__
 
 
 def row_id(user_id: str, lesson_id: str) -> str:
-    """Made of the two, so that it is the same in every rebuild: a UUID as text."""
-    return str(uuid.uuid5(_NAMESPACE, f"{user_id}\0{lesson_id}"))
+    """Made of the two, so that it is the same in every rebuild: a UUID of version 5 as text.
+
+    By hand: 0.9 us, where uuid.uuid5 takes 2.6 of the 30 us of an action.
+    """
+    name = f"{user_id}\0{lesson_id}".encode()
+    digest = hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def opened(user_id: str, lesson_id: str, action: Action) -> LessonProgress:

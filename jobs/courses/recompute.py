@@ -8,7 +8,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from jobs.action import Action
+from jobs.action import OURS, Action
 from jobs.courses import undescribed
 from jobs.courses.catalog import QUERIES
 
@@ -42,5 +42,5 @@ async def _chunk(pool: asyncpg.Pool, now: datetime, size: int) -> int | None:
 def changed(user_id: str, course_id: str, version: int, now: datetime) -> Action:
     """The action that reckons a user's progress anew; its id is the same however often it is made."""
     data: dict[str, Any] = {"courseId": course_id, "version": version}
-    action_id = f"course:{course_id}:{version}"
+    action_id = f"{OURS}course:{course_id}:{version}"
     return Action(action_id, "course.changed", f"user:{user_id}", now, now, 0, msgspec.json.encode(data), user_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,6 +21,7 @@ PREFIX: Final = "milepost."
 ALSO: Final = {"certificate.issued": "certificate.create"}
 """A type -> the subject on which other services wait for it, too."""
 _TOKEN = re.compile(r"[^\w.-]")
+_REFUSED = re.compile(r'permissions violation for publish to "([^"]*)"')
 
 logger = log.get("effects")
 _warn = log.Seldom(logger, seconds=60)
@@ -39,6 +41,8 @@ class Publisher:
         self.servers = [part.strip() for part in url.split(",") if part.strip()]
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
+        self._refused = Counter[str]()
+        """Subject, in small letters as the client tells it -> how often the server did not let us publish there."""
 
     async def send(self, one: Delivery, seconds: float) -> Attempt:
         """Publish it; it is delivered when the server has answered behind it."""
@@ -55,10 +59,15 @@ class Publisher:
 
     async def _publish(self, one: Delivery, seconds: int) -> None:
         client = await self._connected()
-        body = one.body()
-        for subject, suffix in subjects(one.type):
+        body, wanted = one.body(), subjects(one.type)
+        held = {subject: self._refused[subject.lower()] for subject, _ in wanted}
+        for subject, suffix in wanted:
             await client.publish(subject, body, headers={"Nats-Msg-Id": one.message_id + suffix})
         await client.flush(seconds)
+        # The server says no before it answers the flush. It does not say to which message: to be safe, to ours.
+        for subject, number in held.items():
+            if self._refused[subject.lower()] > number:
+                raise Error(f"the server refuses what is published to {subject}")
 
     async def _connected(self) -> Client:
         async with self._connecting:
@@ -69,7 +78,7 @@ class Publisher:
                     name="milepost",
                     connect_timeout=5,
                     allow_reconnect=False,
-                    error_cb=_told,
+                    error_cb=self._told,
                     max_reconnect_attempts=1,
                 )
             return self._client
@@ -80,6 +89,8 @@ class Publisher:
         if client is not None:
             await client.close()
 
-
-async def _told(error: Exception) -> None:
-    _warn("NATS says", error=str(error) or type(error).__name__)
+    async def _told(self, error: Exception) -> None:
+        said = str(error) or type(error).__name__
+        if refused := _REFUSED.search(said):
+            self._refused[refused[1]] += 1
+        _warn("NATS says", error=said)

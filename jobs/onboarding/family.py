@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from db import sql
 from jobs import catalog as catalogs
-from jobs.action import Action, Draft, Kind, Rejected, Role
+from jobs.action import OURS, Action, Draft, Kind, Rejected, Role
 from jobs.catalog import Catalog
 from jobs.family import Effect, Emitted, Facts, Item, Live, Outcome, Row, StateTable
 from jobs.onboarding import checklist as fold
@@ -239,8 +239,8 @@ def _qualified(states: States, user_id: str, org_id: str, cause: Action) -> Acti
     """The organisation's own action. Its id is made of user and time: an earlier time is another action."""
     at = states.users[user_id].organizations[org_id].qualified_at
     made = hashlib.sha256(f"{user_id}\n{at.isoformat()}".encode()).hexdigest()[:32]
-    subject, kind = f"org:{org_id}", "referral.qualified"
-    return Action(f"qualified-{made}", kind, subject, at, cause.received_at, 0, b"{}", user_id=user_id, org_id=org_id)
+    action_id, subject, kind = f"{OURS}qualified:{made}", f"org:{org_id}", "referral.qualified"
+    return Action(action_id, kind, subject, at, cause.received_at, 0, b"{}", user_id=user_id, org_id=org_id)
 
 
 def _told(states: States, user_id: str) -> bytes:

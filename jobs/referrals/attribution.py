@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from jobs.action import Action
+from jobs.action import OURS, Action
 from jobs.catalog import Rewards
 from jobs.family import Effect, Emitted, Live, Outcome
 
@@ -22,8 +22,6 @@ RewardKey = tuple[str, str, Side]
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
 OrgId = Annotated[str, Meta(min_length=1, max_length=128)]
 REWARDED: Final = "referral.rewarded"
-OURS: Final = "\x1f"
-"""Ids of our follow-ups begin with it, which ids of clients cannot: nobody can use one up before it comes."""
 
 
 class _Payload(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):

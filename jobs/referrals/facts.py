@@ -88,6 +88,7 @@ class Organisations:
 
     async def save(self, conn: asyncpg.Connection, rows: Sequence[Held]) -> None:
         """What the facts say takes the place of what was there; a code that was issued is never taken back."""
+        await conn.execute(family.QUERIES["serialise_claims"])
         organisations = [row.organisation for row in rows if row.organisation is not None]
         await self._clear(conn, [org.org_id for org in organisations])
         await family.save_organisations(conn, organisations)

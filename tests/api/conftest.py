@@ -43,7 +43,7 @@ async def service(
 @pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Nothing that a client sends is an error of ours."""
-    with structlog.testing.capture_logs() as logged:
+    with structlog.testing.capture_logs([structlog.processors.format_exc_info]) as logged:
         yield
     assert [line for line in logged if line["log_level"] in {"error", "critical"}] == []
     assert [record.getMessage() for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}] == []

@@ -29,7 +29,8 @@ async def test_a_preflight(shop: Service) -> None:
     assert (answer.status, answer.body) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == SHOP
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
-    for name in ("Authorization", "Content-Type", "Content-Encoding", "Prefer"):
+    assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
+    for name in ("Authorization", "Content-Type", "Content-Encoding", "Prefer", "Idempotency-Key"):
         assert name in answer.headers["Access-Control-Allow-Headers"]
     assert answer.headers["Vary"] == "Origin"
 
@@ -41,6 +42,13 @@ async def test_a_strange_origin_is_told_nothing(shop: Service) -> None:
     assert answer.status == 202, "not the server but the browser keeps origins apart"
     assert "Access-Control-Allow-Origin" not in answer.headers
     assert answer.headers["Vary"] == "Origin"
+
+
+async def test_what_an_answer_depends_on_besides_is_still_told(shop: Service) -> None:
+    certificate = await shop.get("/certificates/none", Origin=SHOP)
+    assert certificate.headers["Vary"] == "Accept-Language, Origin"
+    script = await shop.get("/graphql/graphiql/explorer.js", Origin=SHOP)
+    assert script.headers["Vary"] == "Accept-Encoding, Origin"
 
 
 async def test_every_answer_can_be_read(shop: Service) -> None:

@@ -282,6 +282,19 @@ async def test_many_courses_or_none(service: Service, course: tuple[str, list[st
         assert [(row["id"], row["version"]) for row in answer.body["courses"]] == [(one, 1), (two, 1)]
 
 
+async def test_lessons_change_places_in_one_request(service: Service) -> None:
+    one, other, (a, b) = new("course"), new("course"), (new("lesson"), new("lesson"))
+    for here, there in ((a, b), (b, a)):
+        courses = [{"id": one, **body(here)}, {"id": other, **body(there)}]
+        assert (await service.ask("PUT", "/v1/courses", {"courses": courses})).status == 200
+        assert [lesson["id"] for lesson in (await service.get(f"/v1/courses/{one}")).body["lessons"]] == [here]
+        assert [lesson["id"] for lesson in (await service.get(f"/v1/courses/{other}")).body["lessons"]] == [there]
+    both = [{"id": one, **body(a)}, {"id": other, **body(a)}]
+    said = refused(await service.ask("PUT", "/v1/courses", {"courses": both}))
+    assert said == (422, "lesson_of_another_course", "$.courses[0].lessons[0].id")
+    assert [lesson["id"] for lesson in (await service.get(f"/v1/courses/{one}")).body["lessons"]] == [b]
+
+
 async def test_a_deleted_course_frees_its_lessons(service: Service, course: tuple[str, list[str]]) -> None:
     course_id, lessons = course
     user = new("user")
@@ -316,12 +329,11 @@ async def test_a_certificate_is_revoked_and_reinstated(
     assert revoked.body == again.body
     assert (revoked.body["status"], revoked.body["serial"]) == ("revoked", outcome["certificate"])
     kept = (await service.get(f"/v1/certificates?userId={user}")).body["certificates"]
-    assert kept == [first | {"status": "revoked"}]
+    assert kept == [first | {"status": "revoked"}] == [revoked.body]
     reused = await service.ask("POST", f"{path}/reinstate", by=admin, **key)
-    assert reused.status == 200
-    assert reused.body["status"] == "revoked"  # the same id: the first outcome
+    assert (reused.status, reused.error["code"]) == (422, "id_reused")  # nobody is told that it was done
     valid = await service.ask("POST", f"{path.lower()}/reinstate", by=admin)
-    assert valid.body["status"] == "valid"
+    assert valid.body == first
     assert (await service.get(f"/v1/certificates?userId={user}")).body["certificates"] == [first]
     unknown = await service.ask("POST", "/v1/admin/certificates/0000-0000-0000-0000/revoke", {"reason": "x"}, by=admin)
     assert unknown.status == 404

@@ -14,7 +14,7 @@ import schemathesis
 from db.settings import Settings
 from jobs.effects import effect as effects
 from tests.api.service import running
-from tests.api.test_openapi import CHECKS, DOCUMENT, FUZZ
+from tests.api.test_openapi import CHECKS, DOCUMENT, FUZZ, JITTER
 from tests.api.test_webhooks import LOCAL, Admin
 from tests.worker import receiver
 from tests.worker.receiver import effect
@@ -214,6 +214,7 @@ async def test_only_an_admin_may(admin: Admin) -> None:
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
+@JITTER
 async def test_fuzzed_by_an_admin_they_answer_as_described(admin: Admin, mode: schemathesis.GenerationMode) -> None:
     """The common fuzz has no key that may do this."""
     schema = schemathesis.openapi.from_dict(DOCUMENT).include(path_regex="/v1/admin/(webhooks|effects)")

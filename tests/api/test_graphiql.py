@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import hashlib
 import json
 import re
-import shutil
-import warnings
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 from yarl import URL
 
 from api.graph import graphiql
 from tests.api.graph import PATH, Learner
 from tests.api.service import Service
+from tests.browser import chromium
 
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 README = (graphiql.FOLDER / "README.md").read_text()
@@ -76,85 +70,14 @@ async def test_programs_get_no_page(service: Service) -> None:
         assert answer.body == {"data": {"__typename": "Query"}}, accept
 
 
-class BrowserSkippedWarning(UserWarning):
-    """There is no browser here."""
-
-
-class Page:
-    """One page of a browser, driven over its debugging protocol."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket, self.number = socket, 0
-        self.events: list[dict[str, Any]] = []
-
-    async def do(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command."""
-        self.number += 1
-        await self.socket.send_json({"id": self.number, "method": method, "params": parameters})
-        while True:
-            said = await self.socket.receive_json(timeout=20)
-            if said.get("id") == self.number:
-                assert "error" not in said, said
-                result: dict[str, Any] = said["result"]
-                return result
-            self.events.append(said)
-
-    async def js(self, expression: str) -> Any:
-        """The value of an expression."""
-        found = await self.do("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
-
-    async def until(self, expression: str) -> Any:
-        """Wait for an expression to be true."""
-        async with asyncio.timeout(20):
-            while not (value := await self.js(expression)):  # noqa: ASYNC110 - a page has no event for us
-                await asyncio.sleep(0.05)
-        return value
-
-
-@asynccontextmanager
-async def browser(program: str, folder: Path) -> AsyncIterator[Page]:
-    """A headless Chromium with one empty page."""
-    flags = (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--remote-debugging-port=0",
-        f"--user-data-dir={folder}",
-    )
-    running = await asyncio.create_subprocess_exec(
-        program, *flags, "about:blank", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
-    port = folder / "DevToolsActivePort"
-    try:
-        async with asyncio.timeout(30):
-            while not (port.exists() and port.read_text().count("\n")):  # noqa: ASYNC110 - it tells by a file
-                await asyncio.sleep(0.05)
-        base = f"http://127.0.0.1:{port.read_text().splitlines()[0]}"
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"{base}/json") as answer:
-                pages = [one for one in await answer.json() if one["type"] == "page"]
-            async with session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-                yield Page(socket)
-    finally:
-        running.terminate()
-        await running.wait()
-
-
 RESULT = "document.querySelector('.graphiql-response .CodeMirror')?.CodeMirror.getValue() || ''"
 RUN = "document.querySelector('.graphiql-execute-button').click()"
 
 
-@pytest.mark.filterwarnings("default::tests.api.test_graphiql.BrowserSkippedWarning")
 async def test_it_works_in_a_browser(service: Service, tmp_path: Path) -> None:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        warnings.warn(BrowserSkippedWarning("GraphiQL is not seen in a browser: none is installed"), stacklevel=1)
-        pytest.skip("no chromium")
     learner = Learner(service)
     asked = f'query Mine {{ getUserProgressStats(userId: "{learner.id}") {{ success message }} }}'
-    async with browser(program, tmp_path) as page:
+    async with chromium.browser(chromium.program(), tmp_path) as page:
         for domain in ("Page", "Runtime", "Network"):
             await page.do(f"{domain}.enable")
         await page.do("Page.navigate", url=str(service.client.make_url(PATH)))

@@ -241,6 +241,14 @@ async def test_mutations_run_in_order_and_a_key_makes_them_count_once(learner: L
     assert (await learner.one(LIST))["items"][0]["watch_time_seconds"] == 60
 
 
+async def test_a_key_that_belongs_to_an_action_of_another_kind(service: Service, learner: Learner) -> None:
+    enrolled = {"id": "taken:done", "kind": "course.enrolled", "userId": learner.id, "data": {"courseId": "c"}}
+    await service.send(enrolled, Prefer="wait=5")
+    query = f'mutation {{ done: markLessonAsCompleted(userId: "{learner.id}", lessonId: "l") {{ success code }} }}'
+    answer = await learner.one(query, Idempotency_Key="taken")
+    assert answer == {"success": False, "code": "id_reused"}
+
+
 async def test_a_read_may_wait_for_what_was_sent(service: Service, learner: Learner) -> None:
     given = {"userId": learner.id, "lessonId": fresh("lesson")}
     late = await learner.post(CREATE, {"input": given}, Prefer="wait=0")

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
-import warnings
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests import tools
 from tests.api.graph import PATH
 from tests.api.service import Service
 
-VERSIONS = ("graphql-http@1.23.1", "graphql@16.15.0")
 AUDIT = """
 const { serverAudits } = require("graphql-http");
 const [, , url, key] = process.argv;
@@ -32,31 +28,14 @@ const fetchFn = (address, init = {}) =>
 """
 
 
-class AuditSkippedWarning(UserWarning):
-    """The audit could not run here."""
-
-
-def _skip(reason: str) -> None:
-    warnings.warn(AuditSkippedWarning(f"GraphQL over HTTP is not audited: {reason}"), stacklevel=2)
-    pytest.skip(reason)
-
-
-def _run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
-
-
-@pytest.mark.filterwarnings("default::tests.api.test_graphql_audit.AuditSkippedWarning")
 async def test_nothing_is_missing_that_must_or_should_be(service: Service, tmp_path: Path) -> None:
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        _skip("node and npm are needed (apt install nodejs npm)")
-    (tmp_path / "package.json").write_text("{}")
-    install = ("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", *VERSIONS)
-    done = await asyncio.to_thread(_run, *install, cwd=tmp_path)
-    if done.returncode:
-        _skip(f"npm could not install {VERSIONS[0]}: {done.stderr.strip()[-300:]}")
+    await asyncio.to_thread(tools.node_modules, tmp_path)
     (tmp_path / "audit.js").write_text(AUDIT)
     url = str(service.client.make_url(PATH))
-    done = await asyncio.to_thread(_run, "node", "audit.js", url, service.key, cwd=tmp_path)
+    words = ("node", "audit.js", url, service.key)
+    done = await asyncio.to_thread(
+        subprocess.run, words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     assert len(found) >= 61

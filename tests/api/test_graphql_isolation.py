@@ -137,3 +137,11 @@ async def test_every_field_counts_against_the_rate_limit(settings: Any) -> None:
         assert int(again.headers["Retry-After"]) > 0
         reads = " ".join(f'q{n}: getUserProgressStats(userId: "{who}") {{ code }}' for n in range(6))
         assert len((await learner.post(f"{{ {reads} }}")).body["errors"]) == 1
+
+
+async def test_looking_for_ids_that_are_not_there_counts_too(settings: Any) -> None:
+    limited = settings.model_copy(update={"rate_limit_read": "2/minute"})
+    async with running(limited) as service:
+        learner = Learner(service)
+        query = 'mutation { deleteUserProgress(id: "nobody") { code } }'
+        assert [(await learner.post(query)).status for _ in range(3)] == [200, 200, 429]

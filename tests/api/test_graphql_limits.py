@@ -144,7 +144,7 @@ def test_documents_are_parsed_once_and_bounded(monkeypatch: pytest.MonkeyPatch) 
         parsed.append(source)
         return parse(source, **more)
 
-    monkeypatch.setattr("api.graph.endpoint.documents.parse", counted)
+    monkeypatch.setattr(graph_documents, "parse", counted)
     monkeypatch.setattr(graph_documents, "REMEMBERED", 100)
     held = documents()
     first = "{ __typename } # first"

@@ -103,7 +103,7 @@ async def test_who_is_an_admin(claim: dict[str, Any], role: str) -> None:
         {"nbf": int(time.time()) + 600},
         {"nbf": "later"},
     ],
-    ids=str,
+    ids="-".join,
 )
 async def test_claims_that_are_refused(changes: dict[str, Any]) -> None:
     token = jwt.api_jws.PyJWS().encode(json.dumps(claims(**changes)).encode(), SECRET, "HS256")

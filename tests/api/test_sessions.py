@@ -76,6 +76,7 @@ async def test_positions_that_are_none(service: Service, position: str) -> None:
     answer = await service.get(f"/v1/sessions/s?after={position}")
     assert (answer.status, answer.error["code"]) == (400, "invalid_position")
     assert answer.error["details"] == {"path": "after"}
+    assert answer.error["message"].startswith("a position looks like")
 
 
 async def test_a_position_of_the_future(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

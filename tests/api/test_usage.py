@@ -295,3 +295,12 @@ async def test_the_id_of_another_kind(ada: Customer) -> None:
     again = await ada.send(CONSUME, UPLOAD, Idempotency_Key="i-2")
     assert (again.status, again.body["used"]) == (200, 2)
     assert (await ada.meter())["used"] == 2
+
+
+async def test_more_reservations_than_the_model_lists(ada: Customer) -> None:
+    """When those expire that it does not list, Postgres is asked."""
+    for _ in range(70):  # one batch each: what comes in one is listed together
+        await ada.reserve(action="PROCEDURE_VIEW", ttl=3)
+    async with asyncio.timeout(15):
+        while (await ada.meter("PROCEDURE_VIEW"))["reserved"]:  # noqa: ASYNC110 nothing tells when they end
+            await asyncio.sleep(0.05)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+import jwt
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -27,6 +28,7 @@ COMMANDS = [
     "restore",
     "schema",
     "seed",
+    "token",
     "keys",
     "keys create",
     "keys list",
@@ -226,13 +228,16 @@ def catalog_of(url: str) -> str | None:
 
 def test_a_catalog_is_seeded(database_url: str, redis_url: str, tmp_path: Path) -> None:
     shipped = stored_catalog.shipped()
-    assert good("seed", database_url, redis_url) == "stored; it means what was stored before\n"
+    plans = "plan ENTERPRISE: version 1\nplan FREE: version 1\nplan PROFESSIONAL: version 1\n"
+    assert good("seed", database_url, redis_url) == plans
     assert good("seed", database_url, redis_url) == "nothing to do: it is stored already\n"
     file = tmp_path / "catalog.toml"
-    file.write_text(shipped.replace('"CLIP"', '"TAPE"').replace('"VIEW_CLIPS", ', ""))
+    text = shipped.replace('"CLIP"', '"TAPE"').replace('"VIEW_CLIPS", ', "")
+    file.write_text(text.replace("DIAGRAM_UPLOAD = 5\n", "DIAGRAM_UPLOAD = 6\n"))
     lines = good(f"seed {file}", database_url, redis_url).splitlines()
     assert lines[0].startswith('onboarding.steps: ["WELCOME","UPLOAD_VIDEO","VIEW_CLIPS",')
-    assert lines[1] == "referrals.prefix: CLIP -> TAPE"
+    assert "referrals.prefix: CLIP -> TAPE" in lines
+    assert lines[-2:] == ["plans.FREE.limits.DIAGRAM_UPLOAD: 5 -> 6", "plan FREE: version 2"]
     assert catalog_of(database_url) == file.read_text()
     told = asyncio.run(_told(redis_url))
     assert told is not None
@@ -275,3 +280,17 @@ def test_seeding_without_redis_says_what_that_means(database_url: str) -> None:
     assert result.exit_code == 0
     assert result.stderr.startswith("Stored, but Redis cannot be told (")
     assert catalog_of(database_url) == stored_catalog.shipped()
+
+
+def test_a_token_for_trying_things_out(tmp_path: Path) -> None:
+    secret = "s" * 40
+    demanded = {"MILEPOST_JWT_SECRET": secret, "MILEPOST_JWT_ISSUER": "here", "MILEPOST_JWT_AUDIENCE": "milepost"}
+    made = good("token ada --org acme", **demanded).strip()
+    claims = jwt.decode(made, secret, algorithms=["HS256"], issuer="here", audience="milepost")
+    assert (claims["sub"], claims["org_id"]) == ("ada", "acme")
+    assert "org_id" not in jwt.decode(good("token ada", MILEPOST_JWT_SECRET=secret).strip(), secret, ["HS256"])
+    assert "MILEPOST_JWT_SECRET" in failed("token ada")
+    assert "name one" in failed("token", MILEPOST_JWT_SECRET=secret)
+    (tmp_path / ".milepost").mkdir()
+    (tmp_path / ".milepost/dev.json").write_text(json.dumps({"jwtSecret": secret, "userId": "eve"}))
+    assert jwt.decode(good("token --org acme").strip(), secret, ["HS256"])["sub"] == "eve"

@@ -23,6 +23,7 @@ from jobs.family import Item
 from tests.jobs.making import NOW, START
 
 MINUTE = timedelta(minutes=1)
+KEY = bytes(range(16))
 DECODERS = {kind.name: kind.decoder for kind in KINDS}
 family = Courses(lambda: False)
 Key = tuple[str, str]
@@ -119,7 +120,7 @@ class Memory:
         return states
 
     def _load(self, batch: Sequence[Item]) -> States:
-        states = States(self.unknown)  # type: ignore[arg-type]
+        states = States(KEY, self.unknown)  # type: ignore[arg-type]
         states.courses = dict(self.catalog)
         states.lessons = self.homes()
         for (user_id, course_id), enrolment in self.enrolments.items():

@@ -138,6 +138,16 @@ class Memory:
         self.counters |= {key: copied(row) for key, row in states.changed_counters.items()}
         self.reservations |= {key: copied(row) for key, row in states.changed_reservations.items()}
 
+    def sweep(self, now: datetime) -> None:
+        """What the schedule does: end whatever has expired until then."""
+        states = States(catalog, plans)
+        states.counters = {key: copied(row) for key, row in self.counters.items()}
+        states.take([copied(row) for row in self.reservations.values()])
+        for subject in self.accounts:
+            states.expire(subject, now)
+        self.counters |= states.changed_counters
+        self.reservations |= states.changed_reservations
+
     def _load(self, batch: Sequence[Item]) -> States:
         states = States(catalog, plans)
         since: dict[str, datetime] = {}
@@ -218,6 +228,20 @@ def metering(draw: st.DrawFn, most: int = 25) -> list[Action]:
     ):
         got += step * SECOND
         actions.append(act(f"a{number}", *what, got=got, at=got - back * DAY))
+    return actions
+
+
+@st.composite
+def holding(draw: st.DrawFn) -> list[Action]:
+    """Reservations of one meter, most of them ended soon after, near the moment at which they expire."""
+    rows = st.tuples(st.sampled_from(["reserved", "reserved", "committed", "released", "consumed"]), _small)
+    actions, got = [], BEGIN
+    for number, (kind, back) in enumerate(draw(st.lists(rows, max_size=15))):
+        got += draw(st.sampled_from([0, 1, 29, 30])) * SECOND
+        data: dict[str, Any] = {"reservationId": f"a{number - back}"}
+        if kind in {"reserved", "consumed"}:
+            data = {"action": "UP"} | ({"ttl": 30} if kind == "reserved" else {})
+        actions.append(act(f"a{number}", f"usage.{kind}", data, got=got))
     return actions
 
 

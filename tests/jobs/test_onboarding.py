@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from db import stored_catalog
 from jobs import catalog as catalogs
-from jobs.action import Action, Draft, Rejected, Sender, accept
+from jobs.action import Action, Draft, Rejected, Sender, accept, is_id
 from jobs.families import KINDS
 from jobs.onboarding import checklist
 from jobs.onboarding import facts as onboarding_facts
@@ -133,6 +133,7 @@ def test_qualified_since_the_earliest(given_: list[Action]) -> None:
         one = found[key]
         assert (one.kind, one.subject, one.data) == ("referral.qualified", f"org:{key[1]}", b"{}")
         assert one.at == min(action.at for action in causes)
+        assert not is_id(one.id), "a client could use it up beforehand"
 
 
 @given(st.integers(1, 100), st.data())

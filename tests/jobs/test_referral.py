@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from db import stored_catalog
 from jobs import catalog
-from jobs.action import Action, is_id
+from jobs.action import OURS, Action, is_id
 from jobs.families import BY_KIND
 from jobs.family import Outcome
 from jobs.referrals import attribution
@@ -245,7 +245,7 @@ async def test_no_client_can_use_up_the_id_of_a_follow_up(world: World) -> None:
     await issue(world, "a")
     await world.apply(make("1", "b", "signed_up", {"code": code_of("a")}), make("2", "b", "qualified"))
     await world.settle()
-    assert [action.id for action in world.sent] == 2 * [f"{attribution.OURS}rewarded:b"]
+    assert [action.id for action in world.sent] == 2 * [f"{OURS}rewarded:b"]
     assert not any(is_id(action.id) for action in world.sent)
 
 

@@ -21,6 +21,7 @@ from tests.jobs.metering import (
     act,
     applied,
     catalog,
+    holding,
     metering,
     plans,
     told,
@@ -76,6 +77,26 @@ def test_any_split_and_any_repetition_gives_the_same(data: st.DataObject) -> Non
     assert parts.effects == whole.effects
     parts.apply(again)
     assert state(parts) == state(whole)
+
+
+@many
+@given(st.data())
+def test_a_sweep_behind_the_log_changes_no_decision(data: st.DataObject) -> None:
+    """It ends, at any moment, what has expired before all that is still to come."""
+    actions = data.draw(holding() | metering())
+    whole, swept = applied([actions]), Memory()
+    for number, action in enumerate(actions):
+        if data.draw(st.booleans()):
+            swept.sweep(min(one.received_at for one in actions[number:]))
+        swept.apply([action])
+    assert swept.outcomes == whole.outcomes
+    assert swept.facts == whole.facts
+    assert swept.effects == whole.effects
+    if actions:
+        last = max(action.received_at for action in actions)
+        whole.sweep(last)
+        swept.sweep(last)
+    assert state(swept) == state(whole)
 
 
 @many

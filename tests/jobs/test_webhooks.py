@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import shutil
-import subprocess
-import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from jobs.effects import delivery, webhooks
 from jobs.effects import effect as effects
 from jobs.effects.delivery import Attempt, Delivery
+from tests import tools
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
@@ -113,21 +111,7 @@ server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the specification's own library for JavaScript."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        warnings.warn("no node: the library for JavaScript verifies nothing here", UserWarning, stacklevel=1)
-        pytest.skip("node and npm are not installed")
-    folder = tmp_path_factory.mktemp("node")
-    (folder / "package.json").write_text('{"type": "module"}')
-    done = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--silent", "standardwebhooks@1"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip(f"npm cannot install standardwebhooks: {done.stderr[-200:]}")
+    folder = tools.node_modules(tmp_path_factory.mktemp("node"))
     (folder / "receiver.mjs").write_text(_JS)
     return folder
 

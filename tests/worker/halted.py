@@ -13,7 +13,7 @@ from worker import process
 from worker.outbox import Outbox
 
 
-def _die(_: Outbox, __: Sequence[UUID]) -> None:
+def _die(_: Outbox, __: Sequence[UUID], ___: str = "") -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -19,10 +19,12 @@ from db import connect, keys
 from db.settings import Settings
 from db.stream import Log
 from jobs import rebuild
-from jobs.action import Action
+from jobs.action import Action, is_id
 from jobs.courses import catalog, models, recompute, undescribed
 from jobs.courses import states as course_states
 from jobs.courses.catalog import LessonBody, NamedCourse
+from jobs.courses.certificate import Certificate, serial_of
+from jobs.courses.facts import CertificateRows
 from jobs.courses.lookups import Lookups
 from jobs.families import FAMILIES
 from tests import nats_server
@@ -147,6 +149,7 @@ async def follow_ups(rig: Rig) -> AsyncIterator[FollowUps]:
 async def recomputed(rig: Rig, chunk: int = 2) -> int:
     """All changed courses, through the log; how many actions that took."""
     await recompute.run(rig.pool, datetime.now(UTC), chunk)
+    assert not any(map(is_id, await rig.fetch("SELECT id FROM follow_ups"))), "a client could use them up beforehand"
     async with follow_ups(rig) as back:
         number = await back.sweep()
     await rig.finish()
@@ -284,6 +287,12 @@ BREAKAGES = {
         ("learner_name = 'nobody'", "learner_name"),
         ("enrolled_at = now()", "enrolled_at"),
     ),
+    "certificates": (
+        ("serial = 'FFFF-FFFF-FFFF-FFFF'", "serial"),
+        ("learner_name = 'nobody'", "learner_name"),
+        ("revoked_at = now(), revoked_reason = 'envy'", "revoked_reason"),
+        ("ruled_at = now()", "ruled_at"),
+    ),
 }
 
 
@@ -291,6 +300,8 @@ async def test_a_rebuild_finds_and_mends_whatever_is_broken(rig: Rig) -> None:
     await rig.put(some(random.Random(9), 150))
     await rig.finish()
     kept, expected = await shown(rig), set()
+    certificates = await rig.pool.fetch("SELECT * FROM certificates ORDER BY user_id, course_id")
+    assert len(certificates) >= 4
     for table, breakages in BREAKAGES.items():
         column = "lesson_id" if table == "user_progress" else "course_id"
         for number, (breakage, field) in enumerate(breakages):
@@ -303,6 +314,7 @@ async def test_a_rebuild_finds_and_mends_whatever_is_broken(rig: Rig) -> None:
     await differences(rig, check=False)
     assert await differences(rig) == {}
     assert await shown(rig) == kept
+    assert await rig.pool.fetch("SELECT * FROM certificates ORDER BY user_id, course_id") == certificates
 
 
 async def test_a_rebuild_brings_back_what_is_missing_and_removes_what_never_was(rig: Rig) -> None:
@@ -319,13 +331,96 @@ async def test_a_rebuild_brings_back_what_is_missing_and_removes_what_never_was(
         " VALUES ('ghost', 'knots', now(), 1, 1, now())"
     )
     await rig.pool.execute(
-        "INSERT INTO certificates (serial, user_id, course_id, issued_at) VALUES ('OLD', 'ada', 'gone', now())"
+        "INSERT INTO certificates (serial, user_id, course_id, issued_at) VALUES ('MINE', 'ada', 'gone', now())"
     )
-    assert await differences(rig) == {("user_courses", "ghost\x1fknots"): {"(row)"}}
+    ghosts = {("user_courses", "ghost\x1fknots"): {"(row)"}, ("certificates", "ada\x1fgone"): {"(row)"}}
+    assert await differences(rig) == ghosts
     await differences(rig, check=False)
-    lessons, courses, held = await shown(rig)
-    assert (lessons, courses) == kept[:2]
-    assert held == kept[2] | {("ada", "gone")}
+    assert await shown(rig) == kept
+    assert await rig.pool.fetch("SELECT * FROM certificates ORDER BY serial") == certificates
+
+
+async def test_a_rebuild_keeps_what_the_courses_of_today_would_not_issue(rig: Rig) -> None:
+    """The outcomes say what was issued: by a lesson, by a course that changed, and what was ruled about it."""
+    await rig.put([act("1", "lesson.completed", lessonId="bowline"), act("2", "lesson.completed", lessonId="hitch")])
+    await rig.put([act("3", "lesson.completed", lessonId="jib", user="bob")])
+    await rig.put([act("4", "lesson.completed", lessonId="bowline", user="eve")])
+    await rig.finish()
+    await teach(rig, ("knots", ["bowline"], "course_completed"))
+    await recomputed(rig)
+    await rig.put([act("5", "certificate.revoked", courseId="knots", reason="fraud", user="eve", minute=7)])
+    await rig.put([act("6", "course.enrolled", courseId="knots", learnerName="Ada L.", minute=8)])
+    await rig.finish()
+    await teach(rig, ("knots", ["bowline", "hitch", "reef"], "course_completed"), ("sails", ["jib"], "none"))
+    await recomputed(rig)
+    certificates = await rig.pool.fetch("SELECT * FROM certificates ORDER BY user_id, course_id")
+    assert [(row["user_id"], row["revoked_reason"], row["learner_name"]) for row in certificates] == [
+        ("ada", None, "Ada L."),
+        ("bob", None, None),
+        ("eve", "fraud", None),
+    ]
+    assert await differences(rig) == {}
+    await rig.pool.execute("DELETE FROM certificates")
+    missing = {("certificates", key): {"(row)"} for key in ("ada\x1fknots", "bob\x1fsails", "eve\x1fknots")}
+    assert await differences(rig) == missing
+    await differences(rig, check=False)
+    again = await rig.pool.fetch("SELECT * FROM certificates ORDER BY user_id, course_id")
+    names = [name for name in Certificate.__struct_fields__ if name != "issued_at"]
+    assert [[row[name] for name in names] for row in again] == [[row[name] for name in names] for row in certificates]
+
+
+async def test_certificates_are_counted_and_paged_and_old_ones_left_alone(rig: Rig) -> None:
+    done = [act(f"{user}", "lesson.completed", lessonId="jib", user=f"u{user:04}") for user in range(40)]
+    await rig.put(done, size=40)
+    await rig.finish()
+    await rig.pool.execute("ANALYZE certificates")
+    table = CertificateRows()
+    async with rig.pool.acquire() as conn:
+        assert await table.count(conn) == 40
+        pages: list[tuple[str, str]] = []
+        after = ""
+        while page := await table.page(conn, after, 7):
+            pages += page
+            after = page[-1][0]
+    assert pages == [(f"u{user:04}\x1fsails", f"user:u{user:04}") for user in range(40)]
+    await rig.pool.execute("UPDATE certificates SET learner_name = 'nobody' WHERE user_id < 'u0003'")
+    await rig.pool.execute("UPDATE user_courses SET received_at = now() - interval '2 years' WHERE user_id < 'u0002'")
+    conn, other = [await connect.postgres(rig.settings.database_url) for _ in range(2)]
+    try:
+        results = await rebuild.Rebuild(conn, other, rig.client, True, lambda *_: None).run()
+    finally:
+        await conn.close()
+        await other.close()
+    (result,) = [one for one in results if one.table == "certificates"]
+    assert (result.seen, result.left, result.differing) == (40, 2, 1)
+
+
+async def test_without_its_key_a_batch_waits_and_nothing_is_buried(rig: Rig) -> None:
+    key = await rig.pool.fetchval("DELETE FROM certificate_key RETURNING key")
+    await rig.put([act("1", "lesson.completed", lessonId="jib")])
+    with pytest.raises(RuntimeError, match="certificate_key"):
+        await rig.apply(rig.partition("user:ada"))
+    assert await rig.dead() == []
+    await rig.pool.execute("INSERT INTO certificate_key (key) VALUES ($1)", key)
+    await rig.finish()
+    assert await rig.fetch("SELECT serial FROM certificates") == [serial_of(key.bytes, "ada", "sails")]
+
+
+async def test_two_installations_number_differently_and_a_serial_outlives_its_key(rig: Rig) -> None:
+    await rig.put([act("1", "lesson.completed", lessonId="jib")])
+    await rig.finish()
+    issued = await rig.pool.fetch("SELECT * FROM certificates")
+    await rig.pool.execute("UPDATE certificate_key SET key = gen_random_uuid()")
+    assert await differences(rig) == {}
+    await rig.pool.execute("DELETE FROM certificates")
+    await differences(rig, check=False)
+    assert await rig.pool.fetch("SELECT * FROM certificates") == issued
+    await rig.put([act("1", "lesson.completed", lessonId="jib", user="bob")])
+    await rig.finish()
+    key = await rig.pool.fetchval("SELECT key FROM certificate_key")
+    held = dict(await rig.pool.fetch("SELECT user_id, serial FROM certificates"))
+    assert held == {"ada": issued[0]["serial"], "bob": serial_of(key.bytes, "bob", "sails")}
+    assert held["ada"] != serial_of(key.bytes, "ada", "sails")
 
 
 async def test_what_is_refused_is_a_dead_letter_and_what_is_beside_it_goes_in(rig: Rig) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisGone
 
@@ -66,7 +67,7 @@ async def test_poison_goes_to_the_dead_letters_and_the_rest_is_applied(rig: Rig,
             "invalid_data",
         ),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value),
 )
 async def test_what_the_door_should_have_stopped_harms_nobody(
     rig: Rig, change: dict[str, Any], code: str | None
@@ -109,6 +110,14 @@ async def test_500_poisons_in_a_row_do_not_stop_the_partition(rig: Rig) -> None:
     await rig.finish()
     await rig.check([make("good")])
     assert len(await rig.dead()) == 600
+
+
+async def test_dead_letters_of_a_batch_that_are_alike_are_one_line_of_the_log(rig: Rig) -> None:
+    await rig.put([poison(f"p{n}") for n in range(20)], size=20)
+    with structlog.testing.capture_logs() as logged:
+        await rig.finish()
+    told = [(line["number"], line["code"]) for line in logged if line["event"] == "actions went to the dead letters"]
+    assert told == [(20, "poison")]
 
 
 async def test_a_batch_that_isolates_is_small(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

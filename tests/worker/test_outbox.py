@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from aiohttp import web
+from arq import Worker
 from standardwebhooks import Webhook
 
 from db import keys
@@ -135,7 +138,7 @@ async def test_retry_after_is_honoured_and_bounded(made: Office, status: int, he
         paused = await made.pool.fetchval("SELECT paused_until FROM destinations WHERE id = $1", one)
         assert timedelta(seconds=min(least, 3600) - 5) < paused - now <= timedelta(seconds=min(least, 3600))
         await made.put([effect(2)])
-        await soon(lambda: not made.outbox._ids)
+        await soon(lambda: not made.outbox._jobs)
         assert await made.pool.fetchval("SELECT attempts FROM deliveries WHERE effect_id = 'e-2'") == 0
     assert len(there.got) == 1
 
@@ -327,7 +330,7 @@ async def test_after_failures_in_a_row_it_rests_and_one_try_decides(made: Office
         await made.put([effect(n) for n in range(50)])
         await made.tried(5)
         await soon(lambda: there.now == 0)
-        await soon(lambda: not made.outbox._ids)
+        await soon(lambda: not made.outbox._jobs)
         tried = len(there.got)
         assert tried <= 5 + gates.FIRST - 1, "those that were under way when the fifth failed"
         for _ in range(3):
@@ -410,6 +413,29 @@ async def test_a_failure_holds_up_its_own_key_alone(made: Office) -> None:
     assert numbers == [0, 0, 2, 4, 6, 8]
 
 
+async def test_the_next_of_an_order_is_handed_over_while_its_first_job_still_ends(
+    made: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """arq drops at a job's end what bears its name: the job that found an earlier one in its way ends last of all."""
+    finish, all_done = Worker.finish_job, asyncio.Event()
+
+    async def late(self: Worker, *args: Any) -> None:
+        if not all_done.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(all_done.wait(), 2.0)
+        await finish(self, *args)
+
+    monkeypatch.setattr(Worker, "finish_job", late)
+    async with receiver.receiver() as there:
+        await register(made.pool, there.url)
+        await made.put([effect(n, order="one", n=n) for n in range(6)])
+        try:
+            await made.stands(delivered=6)
+        finally:
+            all_done.set()
+    assert [got.json["data"]["n"] for got in there.got] == list(range(6))
+
+
 async def test_without_a_key_they_go_side_by_side(made: Office) -> None:
     async def slow(_: web.Request, __: int) -> web.StreamResponse:
         await asyncio.sleep(0.2)
@@ -428,12 +454,12 @@ async def test_without_a_key_they_go_side_by_side(made: Office) -> None:
 async def test_the_sweep_hands_over_what_nobody_did(made: Office) -> None:
     async with receiver.receiver() as there:
         await register(made.pool, there.url)
-        await receiver.commit(made.pool, [effect(n) for n in range(1200)])
+        await receiver.commit(made.pool, [effect(n) for n in range(600)])
         assert await made.sweep() == "0 handed over", "the process that committed them has its turn first"
         await made.pool.execute("UPDATE deliveries SET enqueue_at = now()")
-        assert await made.sweep() == "1200 handed over"
+        assert await made.sweep() == "600 handed over"
         assert await made.sweep() == "0 handed over"
-        await made.stands(delivered=1200)
+        await made.stands(delivered=600)
     assert set(there.ids.values()) == {1}
 
 
@@ -442,10 +468,10 @@ async def test_an_arq_that_lost_its_redis_is_filled_again(made: Office) -> None:
     async with receiver.receiver() as there:
         await register(made.pool, there.url)
         ids = await made.put([effect(n) for n in range(20)])
-        await outboxes.enqueue(made.ctx["redis"], ids)
+        await outboxes.enqueue(made.ctx["redis"], [(one, outboxes.COMMITTED) for one in ids])
         assert await made.ctx["redis"].zcard(keys.ARQ_DELIVERIES) == 20
         await made.ctx["redis"].flushdb()
-        made.outbox._ids.clear()
+        made.outbox._jobs.clear()
         made.open()
         await made.hurry()
         await made.stands(delivered=20)
@@ -479,7 +505,7 @@ async def test_a_lease_that_ended_is_taken_by_another(closed: Office) -> None:
         lost = await closed.pool.fetchrow(deliveries.QUERIES["claim_delivery"], one, 0.2)
         assert lost is not None
         assert await closed.pool.fetchrow(deliveries.QUERIES["claim_delivery"], one, 10.0) is None
-        closed.outbox._ids.clear()
+        closed.outbox._jobs.clear()
         closed.open()
         await soon_swept(closed)
         await closed.stands(delivered=1)
@@ -529,7 +555,7 @@ async def test_putting_never_waits_and_drops_what_is_too_much(closed: Office, mo
     monkeypatch.setattr(outboxes, "MOST", 10)
     closed.outbox.put([UUID(int=n) for n in range(8)])
     closed.outbox.put([UUID(int=n) for n in range(8, 16)])
-    assert len(closed.outbox._ids) == 8
+    assert len(closed.outbox._jobs) == 8
 
 
 async def test_a_redis_that_is_away_costs_nothing_but_time(settings: Settings) -> None:

@@ -1,5 +1,5 @@
 -- Analytics: what sessions and metrics count for, added up by time, so that no answer reads the facts of closed days.
--- depends: 0008_usage
+-- depends: 0009_certificate_key
 
 -- migrate: apply
 

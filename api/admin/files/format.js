@@ -1,0 +1,63 @@
+// Numbers, shares, times and sizes for people. Times are UTC, as the days of the answers are.
+
+const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const FINE = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: "UTC" });
+const NONE = "–";
+
+const isNone = (value) => value === null || value === undefined || Number.isNaN(value);
+
+export const number = (value) => (isNone(value) ? NONE : WHOLE.format(value));
+export const fine = (value) => (isNone(value) ? NONE : FINE.format(value));
+export const short = (value) => (isNone(value) ? NONE : SHORT.format(value));
+
+/** A share of 0 to 1. */
+export function percent(share) {
+  if (isNone(share)) return NONE;
+  const value = share * 100;
+  return `${value >= 99.95 || value === 0 ? value.toFixed(0) : value.toFixed(1)} %`;
+}
+
+/** Milliseconds, in the two largest units that say something. */
+export function duration(ms) {
+  if (isNone(ms)) return NONE;
+  if (ms < 1000) return `${FINE.format(ms)} ms`;
+  if (ms < 60_000) return `${FINE.format(ms / 1000)} s`;
+  const seconds = Math.round(ms / 1000);
+  const parts = [[Math.floor(seconds / 86400), "d"], [Math.floor(seconds / 3600) % 24, "h"], [Math.floor(seconds / 60) % 60, "min"], [seconds % 60, "s"]];
+  const first = parts.findIndex(([count]) => count > 0);
+  return parts.slice(first, first + 2).filter(([count]) => count > 0).map(([count, unit]) => `${count} ${unit}`).join(" ");
+}
+
+export const seconds = (value) => (isNone(value) ? NONE : duration(value * 1000));
+
+export function bytes(value) {
+  if (isNone(value)) return NONE;
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const step = value < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(value) / 10));
+  return `${FINE.format(value / 1024 ** step)} ${units[step]}`;
+}
+
+export const day = (time) => DAY.format(new Date(time));
+export const date = (time) => DATE.format(new Date(time));
+export const clock = (time) => CLOCK.format(new Date(time));
+export const moment = (time) => (time ? `${DAY.format(new Date(time))}, ${CLOCK.format(new Date(time))}` : NONE);
+
+/** How long ago. */
+export function ago(time, now = Date.now()) {
+  if (!time) return NONE;
+  const past = now - new Date(time).getTime();
+  return past < 1000 ? "now" : `${duration(past < 60_000 ? Math.floor(past / 1000) * 1000 : past)} ago`;
+}
+
+/** `one letter`, `2 letters`. */
+export const count = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
+
+/** A range of answers: whole hours or days. */
+export function range(from, to, grain) {
+  if (grain === "hour") return `${moment(from).slice(0, -3)} – ${moment(to).slice(0, -3)} UTC`;
+  return `${day(from)} – ${date(new Date(new Date(to).getTime() - 1))}`;
+}

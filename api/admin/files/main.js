@@ -1,0 +1,198 @@
+// The frame: sign-in, navigation, and which view is shown. The hash says which: `#/funnel?range=7d&funnel=default`.
+
+import { ask, isSignedIn, onRefused, signIn, signOut } from "./api.js";
+import { fill, h, svg, to } from "./dom.js";
+import { clock, moment, range } from "./format.js";
+import { NAVIGATION, VIEWS } from "./views.js";
+
+const RANGES = ["24h", "7d", "30d", "90d"];
+const app = document.getElementById("app");
+let shown = null; // {name, view, parameters, data, stop}
+
+function brand() {
+  return h("div", { class: "brand" },
+    svg("svg", { viewBox: "0 0 32 32", "aria-hidden": "true" }, svg("rect", { width: 32, height: 32, rx: 7 }), svg("path", { d: "M10 25V7h9l4 4.5-4 4.5h-9" })),
+    "Milepost");
+}
+
+// Sign-in.
+
+function showSignIn(words = "") {
+  stop();
+  document.title = "Sign in · Milepost";
+  // No name: were this form ever sent by a browser of its own accord, the key would not be in the address.
+  const input = h("input", { id: "key", type: "password", autocomplete: "current-password", spellcheck: "false", required: true, "aria-describedby": "wrong" });
+  const button = h("button", { class: "main", type: "submit" }, "Sign in");
+  const wrong = h("div", { id: "wrong", role: "alert" }, words && h("div", { class: "notice bad" }, words));
+  const submit = async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      await signIn(input.value.trim());
+      start();
+    } catch (problem) {
+      fill(wrong, h("div", { class: "notice bad" }, problem.message));
+      button.disabled = false;
+      input.select();
+      input.focus();
+    }
+  };
+  fill(app, h("main", { class: "signin" }, h("form", { onsubmit: submit },
+    brand(), h("h1", null, "Sign in"),
+    h("div", { class: "field" }, h("label", { for: "key" }, "Admin key"), input),
+    wrong, button,
+    h("p", { class: "note" }, "A service key with the scope admin, or a user token that has it. This tab forgets it when it is closed."))));
+  input.focus();
+}
+
+// The frame around the views.
+
+function start() {
+  const side = h("aside", { class: "side" },
+    h("div", { class: "top" }, brand(), h("button", { class: "menu small", type: "button", "aria-expanded": "false", "aria-controls": "nav", onclick: toggle }, "Menu")),
+    h("nav", { id: "nav", class: "nav", "aria-label": "Views" }),
+    h("button", { class: "plain leave", type: "button", onclick: leave }, "Sign out"));
+  const focus = () => document.querySelector("main h1")?.focus();
+  fill(app, h("button", { class: "skip", type: "button", onclick: focus }, "Skip to the content"),
+    h("div", { class: "shell" }, side, h("main", { class: "page" })));
+  route();
+  watchPipe();
+}
+
+function toggle(event) {
+  const isOpen = event.currentTarget.closest(".side").classList.toggle("open");
+  event.currentTarget.setAttribute("aria-expanded", String(isOpen));
+}
+
+function leave() {
+  signOut();
+  showSignIn();
+}
+
+function navigation(name, chosen, marks) {
+  const nav = document.getElementById("nav");
+  const had = nav.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  fill(nav, NAVIGATION.map(([title, names]) => h("section", null, h("h2", null, title),
+    h("ul", null, names.map((one) => h("li", null, h("a", { href: to(one, VIEWS[one].ranges && chosen ? { range: chosen } : {}), "aria-current": one === name ? "page" : null },
+      VIEWS[one].title, marks[one] ?? null)))))));
+  if (had) [...nav.querySelectorAll("a")].find((one) => one.getAttribute("href") === had)?.focus();
+}
+
+// Marks beside views that want somebody.
+
+let marks = {};
+
+async function watchPipe() {
+  clearTimeout(watchPipe.timer);
+  if (!isSignedIn()) return;
+  watchPipe.timer = setTimeout(watchPipe, 30_000);
+  if (document.hidden) return;
+  const pipe = await ask("api/admin/pipe").catch(() => null);
+  if (!pipe || !shown) return;
+  marks = {};
+  const letters = pipe.deadLetters.reduce((sum, one) => sum + one.number, 0);
+  const dead = pipe.deliveries.filter((one) => one.status === "dead").reduce((sum, one) => sum + one.number, 0);
+  if (letters) marks.dead = h("span", { class: "mark" }, String(letters));
+  if (dead) marks.effects = h("span", { class: "mark" }, String(dead));
+  if (pipe.problems.length) marks.pipe = h("span", { class: "mark bad" }, String(pipe.problems.length));
+  navigation(shown.name, shown.parameters.range, marks);
+}
+
+// Views.
+
+function stop() {
+  shown?.abort.abort();
+  clearTimeout(shown?.timer);
+  shown = null;
+}
+
+function route() {
+  if (!isSignedIn()) return showSignIn();
+  const [path, query = ""] = location.hash.replace(/^#\//, "").split("?");
+  const name = Object.hasOwn(VIEWS, path) ? path : "overview";
+  const before = shown?.name;
+  const kept = shown?.parameters.range;
+  stop();
+  const view = VIEWS[name];
+  const parameters = Object.fromEntries(new URLSearchParams(query));
+  parameters.range = RANGES.includes(parameters.range) ? parameters.range : (kept ?? "30d");
+  shown = { name, view, parameters, abort: new AbortController(), data: null, isFirst: true };
+  document.title = `${view.title} · Milepost`;
+  document.querySelector(".side").classList.remove("open");
+  document.querySelector(".menu").setAttribute("aria-expanded", "false");
+  navigation(name, parameters.range, marks);
+  const heading = h("h1", { tabindex: "-1" }, view.title);
+  fill(document.querySelector("main"),
+    h("div", { class: "head" },
+      h("div", { class: "words" }, heading, h("p", { class: "about" }, view.about)),
+      h("div", { class: "tools" }, view.ranges && ranges(name, parameters), h("div", { id: "own", class: "tools" })),
+      h("div", { class: "through", id: "through" })),
+    h("div", { id: "view", class: "view", "aria-busy": "true" }));
+  if (before !== undefined && before !== name) {
+    heading.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
+  load(shown);
+}
+
+function ranges(name, parameters) {
+  return h("nav", { class: "ranges", "aria-label": "Time range" }, RANGES.map((one) =>
+    h("a", { href: to(name, { ...parameters, range: one }), "aria-current": one === parameters.range ? "true" : null }, one)));
+}
+
+async function load(mine) {
+  const { view, parameters, abort } = mine;
+  clearTimeout(mine.timer);
+  const context = { parameters, signal: abort.signal, reload: () => mine === shown && load(mine), go: (more) => void (location.hash = to(mine.name, { ...parameters, ...more })), show: (data) => mine === shown && draw(mine, context, data) };
+  try {
+    const data = await view.load(context);
+    if (mine === shown) draw(mine, context, data);
+  } catch (problem) {
+    if (abort.signal.aborted || mine !== shown || !isSignedIn()) return;
+    if (problem.code === undefined) console.error(problem);
+    draw(mine, context, null, problem);
+  }
+  if (view.every && mine === shown) mine.timer = setTimeout(() => again(mine), view.every * 1000);
+}
+
+function again(mine) {
+  if (mine !== shown) return;
+  if (document.hidden) mine.timer = setTimeout(() => again(mine), 1000);
+  else load(mine);
+}
+
+function draw(mine, context, data, problem = null) {
+  const place = document.getElementById("view");
+  const key = place.contains(document.activeElement) || document.getElementById("own").contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const open = [...place.querySelectorAll("details[open][data-key]")].map((one) => one.dataset.key);
+  place.removeAttribute("aria-busy");
+  if (problem) {
+    fill(place, failed(problem, () => { place.setAttribute("aria-busy", "true"); load(mine); }));
+    return;
+  }
+  mine.data = data;
+  mine.context = context;
+  fill(document.getElementById("through"), current(data));
+  fill(document.getElementById("own"), mine.view.tools?.(data, context));
+  fill(place, mine.view.show(data, context));
+  for (const one of place.querySelectorAll("details[data-key]")) one.open = open.includes(one.dataset.key);
+  if (key) document.querySelector(`main [data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
+function current(data) {
+  const span = data?.from && data?.to ? `${range(data.from, data.to, data.grain)}` : null;
+  const through = data?.appliedThrough ? `current to ${moment(data.appliedThrough)} UTC` : data?.at ? `as of ${clock(data.at)} UTC` : null;
+  return [span, through].filter(Boolean).join(" · ");
+}
+
+function failed(problem, retry) {
+  const words = problem.code === undefined ? "This view could not show the answer." : problem.message;
+  return h("section", { class: "card failed", role: "alert" }, h("strong", null, problem.status === 404 ? "Not found" : "That did not work"),
+    h("p", { class: "given" }, words), h("button", { type: "button", onclick: retry, "data-key": "retry" }, "Try again"));
+}
+
+onRefused(showSignIn);
+addEventListener("hashchange", () => (isSignedIn() ? route() : showSignIn()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown?.data && draw(shown, shown.context, shown.data));
+if (isSignedIn()) start();
+else showSignIn();

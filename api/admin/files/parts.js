@@ -1,0 +1,91 @@
+// What views are made of: cards, figures, tables, bars, messages.
+
+import { fill, given, h } from "./dom.js";
+import { number, percent } from "./format.js";
+
+/** A card; `options.size` is half, third or two-thirds, `flush` for tables that reach its edges. */
+export function card(title, inside, options = {}) {
+  const { size = "", about = null, flush = false, tools = null } = options;
+  return h("section", { class: `card ${size}`, "aria-label": title },
+    h("header", null, h("h2", null, title), about && h("span", { class: "muted" }, about), tools),
+    h("div", { class: flush ? "inside flush" : "inside" }, inside));
+}
+
+/** Cards beside each other. */
+export const grid = (...cards) => h("div", { class: "grid" }, cards);
+
+/** The large numbers at the top: [label, value, smaller text beneath, class]. */
+export function figures(...rows) {
+  return h("dl", { class: "figures" }, rows.map(([label, value, more, sort = ""]) =>
+    h("div", { class: `figure ${sort}` }, h("dt", null, label), h("dd", null, value, more && h("div", { class: "more" }, more)))));
+}
+
+/** A table. Columns: {title, cell(row), number?, class?}; where there are no rows, the words of `none`. */
+export function table(columns, rows, { label, none = "Nothing here yet." }) {
+  if (!rows.length) return empty(none);
+  const kind = (column) => `${column.number ? "number " : ""}${column.class ?? ""}`.trim() || null;
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    h("table", null,
+      h("thead", null, h("tr", null, columns.map((column) => h("th", { scope: "col", class: kind(column) }, column.title)))),
+      h("tbody", null, rows.map((row) => h("tr", null, columns.map((column) => h("td", { class: kind(column) }, column.cell(row))))))));
+}
+
+/** Bars of shares: {label, value, share, of?}. The longest is as long as there is room for, unless `whole`. */
+export function bars(rows, { none = "Nothing in this time.", whole = false } = {}) {
+  if (!rows.length) return empty(none);
+  const most = whole ? 1 : Math.max(...rows.map((row) => row.share), 1e-9);
+  return h("ul", { class: "bars" }, rows.map((row) =>
+    h("li", null, h("span", { class: "label" }, row.label),
+      h("span", { class: "value" }, number(row.value), h("span", null, percent(row.share))), track(row.share / most))));
+}
+
+/** One bar; of those who read with their ears nothing, since a number stands beside it. */
+export function track(share, sort = "") {
+  return h("div", { class: `track ${sort}`, "aria-hidden": "true" }, h("i", { vars: { share: Math.max(0, Math.min(1, share)) } }));
+}
+
+/** What is shown where there is nothing. */
+export function empty(words, more = null) {
+  return h("div", { class: "empty" }, h("strong", null, words), more);
+}
+
+export const tag = (words, sort = "") => h("span", { class: `tag ${sort}` }, words);
+
+export function notice(words, sort = "") {
+  const lines = [words].flat();
+  return h("div", { class: `notice ${sort}` }, lines.length === 1 ? lines[0] : h("ul", null, lines.map((line) => h("li", null, line))));
+}
+
+/** Names and values. */
+export function facts(rows) {
+  return h("dl", { class: "facts" }, rows.map(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
+}
+
+/** A category of outsiders, or what stands for none. */
+export const category = (value, none) => (value === null ? h("span", { class: "muted" }, none) : given(value));
+
+/** Choose one of several; `changed` gets the value. */
+export function choice(label, values, chosen, changed) {
+  const options = values.map((value) => h("option", { value, selected: value === chosen }, value));
+  return h("label", { class: "row" }, h("span", { class: "muted" }, label),
+    h("select", { onchange: (event) => changed(event.target.value), "data-key": `choice-${label}` }, options));
+}
+
+/** Tell the operator what was done; read aloud, gone after a while. */
+export function say(words) {
+  const said = document.getElementById("said");
+  fill(said, words);
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => fill(said), 6000);
+}
+
+/** A dialog with buttons: [words, class, done]; closes with Escape. */
+export function dialog(title, inside, buttons) {
+  const box = h("dialog", { "aria-label": title, onclose: () => box.remove() },
+    h("h2", null, title), inside,
+    h("div", { class: "row" }, h("button", { type: "button", onclick: () => box.close() }, "Close"),
+      buttons.map(([words, sort, done]) =>
+        h("button", { type: "button", class: sort, onclick: () => { box.close(); done(); } }, words))));
+  document.body.append(box);
+  box.showModal();
+}

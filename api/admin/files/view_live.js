@@ -1,0 +1,80 @@
+// What happens now: streamed where the API streams it, else asked for every 2 s.
+
+import { ask, events } from "./api.js";
+import { lines } from "./chart.js";
+import { given, h, to } from "./dom.js";
+import { bytes, clock, duration, number, seconds } from "./format.js";
+import { card, figures, grid, notice, table, tag } from "./parts.js";
+
+const REAL_TIME = "api/admin/analytics/real-time";
+
+export const live = {
+  title: "Live",
+  about: "Sessions of the last five minutes, actions of the last half hour, and how fast the API and the pipe are.",
+  every: 2,
+  async load(context) {
+    if (!context.parameters.asked) follow(context);
+    return ask(REAL_TIME, {}, context.signal);
+  },
+  show: (data) => grid(
+    figures(
+      ["Active sessions", number(data.activeSessions), "within five minutes"],
+      ["Actions per minute", number(lastWhole(data.actionsPerMinute)), "the last whole minute"],
+      ["API p50", time(data.api?.p50Ms)],
+      ["API p95", time(data.api?.p95Ms), data.api?.requests !== undefined && `${number(data.api.requests)} requests`],
+      ["Lag", seconds(lag(data)), "the slowest partition"],
+    ),
+    data.shedding === true && notice("The API is shedding clicks and metrics: it answers too slowly."),
+    card("Actions per minute", perMinute(data.actionsPerMinute ?? []), { about: "the last 30 minutes, UTC" }),
+    card("Latest actions", latest(data.latest ?? []), { flush: true, size: "two-thirds" }),
+    h("div", { class: "third card-less" }, card("Partitions", partitions(data.partitions ?? []), { flush: true }), card("Workers", workers(data.workers ?? []), { flush: true })),
+  ),
+};
+
+/** The stream draws what it brings; where there is none, or when it ends, asking goes on. */
+async function follow(context) {
+  context.parameters.asked = true;
+  try {
+    for await (const data of events("api/admin/live", context.signal)) if (Array.isArray(data?.actionsPerMinute)) context.show(data);
+  } catch (problem) {
+    if (problem.status === 404) return;
+  }
+  setTimeout(() => (context.parameters.asked = false), 5000);
+}
+
+const time = (ms) => (ms === null || ms === undefined ? "–" : duration(ms));
+const lag = ({ partitions: all = [] }) => (all.length ? Math.max(...all.map((one) => one.lagSeconds ?? 0)) : null);
+const lastWhole = (minutes = []) => minutes.at(-2)?.actions ?? null;
+
+function perMinute(minutes) {
+  return lines({ label: "Actions per minute", grain: "minute", height: 180, times: minutes.map((one) => one.minute), series: [{ label: "Actions", values: minutes.map((one) => one.actions) }] });
+}
+
+function latest(rows) {
+  return table([
+    { title: "At", class: "tight", cell: (one) => clock(one.at) },
+    { title: "Kind", cell: (one) => tag(given(one.kind, 60)) },
+    { title: "Of", class: "wide", cell: who },
+    { title: "What", class: "wide", cell: (one) => given(one.name ?? one.category ?? one.type, 80) },
+  ], rows.slice(0, 30), { label: "Latest actions", none: "Nothing came in lately." });
+}
+
+function who(one) {
+  return one.sessionId ? h("a", { href: to("journeys", { session: one.sessionId }), class: "mono" }, given(one.sessionId, 50)) : given(one.subject ?? one.userId, 60);
+}
+
+function partitions(rows) {
+  return table([
+    { title: "Partition", cell: (one) => number(one.partition ?? one.id) },
+    { title: "Backlog", number: true, cell: (one) => bytes(one.backlogBytes) },
+    { title: "Lag", number: true, cell: (one) => seconds(one.lagSeconds) },
+  ], rows, { label: "Partitions", none: "None is known." });
+}
+
+function workers(rows) {
+  return table([
+    { title: "Worker", cell: (one) => given(one.name, 40) },
+    { title: "Applied", number: true, cell: (one) => number(one.applied) },
+    { title: "State", class: "tight", cell: (one) => (one.alive === false ? tag("gone", "warn") : one.failure ? tag("fails", "bad") : tag("alive", "good")) },
+  ], rows, { label: "Workers", none: "None is known." });
+}

@@ -1,0 +1,40 @@
+// Where users leave the onboarding.
+
+import { ask } from "./api.js";
+import { given } from "./dom.js";
+import { number, percent, seconds } from "./format.js";
+import { bars, card, figures, grid, table, track } from "./parts.js";
+
+export const onboarding = {
+  title: "Onboarding",
+  about: "Of the users whose onboarding began to move in the time chosen: how far they came.",
+  ranges: true,
+  every: 60,
+  load: ({ parameters, signal }) => ask("admin/plg/onboarding/overview", { timeRange: parameters.range }, signal),
+  show: ({ totals, steps, actions }) => grid(
+    figures(
+      ["Users", number(totals.users)],
+      ["Completed", number(totals.completed), `${percent(totals.completionRate)} of them`],
+      ["Skipped the rest", number(totals.skipped)],
+      ["Largest drop-off", ...worst(steps)],
+    ),
+    card("Steps", checklist(steps, totals.users), { flush: true, size: "two-thirds" }),
+    card("First times", bars(actions.map((one) => ({ label: given(one.action), value: one.users, share: one.percentage / 100 })), { whole: true }), { size: "third", about: "users who have done it" }),
+  ),
+};
+
+function worst(steps) {
+  const found = steps.filter((one) => one.entered).sort((a, b) => b.dropOff - a.dropOff)[0];
+  return found && found.dropOff > 0 ? [percent(found.dropOff), ["at ", given(found.step, 40)]] : ["–", null];
+}
+
+function checklist(steps, users) {
+  return table([
+    { title: "Step", class: "wide", cell: (one) => [given(one.step), users ? track(one.entered / users) : null] },
+    { title: "Entered", number: true, cell: (one) => number(one.entered) },
+    { title: "Completed", number: true, cell: (one) => number(one.completed) },
+    { title: "Skipped", number: true, cell: (one) => number(one.skipped) },
+    { title: "Drop-off", number: true, cell: (one) => (one.entered ? percent(one.dropOff) : "–") },
+    { title: "Median time", number: true, cell: (one) => seconds(one.medianTimeSpentSeconds ?? one.medianTimeBetweenStepsSeconds) },
+  ], steps, { label: "Steps of the onboarding", none: "The catalog has no steps." });
+}

@@ -1,0 +1,43 @@
+// One metric: quantiles over time, and by path.
+
+import { ask } from "./api.js";
+import { lines } from "./chart.js";
+import { given } from "./dom.js";
+import { fine, number } from "./format.js";
+import { card, choice, figures, grid, table } from "./parts.js";
+
+const OWN = new Set(["api_response_time", "api_error"]);
+
+export const performance = {
+  title: "Performance",
+  about: "How long things take: quantiles of a metric, over time and by path.",
+  ranges: true,
+  every: 60,
+  load: ({ parameters, signal }) => ask("api/admin/analytics/performance", { timeRange: parameters.range, metric: parameters.metric }, signal),
+  tools: (data, { go }) => choice("Metric", [...new Set([...data.metrics, data.metric])], data.metric, (metric) => go({ metric })),
+  show(data) {
+    const say = (value) => (value === null ? "–" : `${fine(value)}${OWN.has(data.metric) ? " ms" : ""}`);
+    return grid(
+      figures(["Measurements", number(data.count)], ["Mean", say(data.mean)], ["p50", say(data.p50)], ["p95", say(data.p95)], ["p99", say(data.p99)], ["Largest", say(data.max)]),
+      card("Over time", quantiles(data, say), { about: `quantiles are within ${data.accuracy * 100} % of a measured value` }),
+      data.paths.length > 0 && card("By path", byPath(data, say), { flush: true }),
+    );
+  },
+};
+
+function quantiles({ series, grain, metric }, say) {
+  const values = (name) => series.map((one) => one[name]);
+  return lines({
+    label: `Quantiles of ${metric}`.slice(0, 120), grain, say, times: values("start"),
+    series: [{ label: "p50", values: values("p50") }, { label: "p95", values: values("p95") }, { label: "p99", values: values("p99") }],
+  });
+}
+
+function byPath({ paths }, say) {
+  const value = (title, name) => ({ title, number: true, cell: (one) => say(one[name]) });
+  return table([
+    { title: "Path", class: "wide", cell: (one) => given(one.path) },
+    { title: "Count", number: true, cell: (one) => number(one.count) },
+    value("Mean", "mean"), value("p50", "p50"), value("p95", "p95"), value("p99", "p99"), value("Largest", "max"),
+  ], paths.slice(0, 100), { label: "By path" });
+}

@@ -1,0 +1,80 @@
+// The pipe: what waits, who works, what ran.
+
+import { ask } from "./api.js";
+import { given, h, to } from "./dom.js";
+import { ago, bytes, clock, number, seconds, short } from "./format.js";
+import { card, figures, grid, notice, table, tag } from "./parts.js";
+
+export const pipe = {
+  title: "Pipe",
+  about: "From the log in Redis to the tables in Postgres: what waits, how far behind, who works.",
+  every: 5,
+  load: ({ signal }) => ask("api/admin/pipe", {}, signal),
+  show: (data) => grid(
+    data.problems.length > 0 && notice(data.problems, "bad"),
+    data.warnings.length > 0 && notice(data.warnings),
+    !data.problems.length && !data.warnings.length && notice("Everything that came in is being applied.", "good"),
+    figures(
+      ["Backlog", bytes(sum(data.partitions, "backlogBytes")), `${number(sum(data.partitions, "backlogEntries"))} entries`],
+      ["Lag", seconds(most(data.partitions)), "the slowest partition"],
+      ["Workers alive", number(data.workers.filter((one) => one.alive).length), `of ${number(data.workers.length)}`],
+      ["Dead letters", h("a", { href: to("dead") }, number(sum(data.deadLetters, "number")))],
+      ["Dead deliveries", h("a", { href: to("effects", { status: "dead" }) }, number(sum(data.deliveries.filter((one) => one.status === "dead"), "number")))],
+    ),
+    card("Partitions", partitions(data.partitions), { flush: true, size: "half" }),
+    card("Scheduled jobs", schedules(data.schedules), { flush: true, size: "half" }),
+    card("Workers", workers(data.workers), { flush: true, size: "half" }),
+    card("Deliveries", deliveries(data.deliveries), { flush: true, size: "half" }),
+    card("Tables", tables(data.tables), { flush: true, about: "rows are the planner's estimate" }),
+  ),
+};
+
+const sum = (rows, name) => rows.reduce((all, row) => all + (row[name] ?? 0), 0);
+const most = (rows) => (rows.length ? Math.max(...rows.map((row) => row.lagSeconds ?? 0)) : null);
+
+function partitions(rows) {
+  return table([
+    { title: "Partition", cell: (one) => number(one.id) },
+    { title: "Entries", number: true, cell: (one) => number(one.backlogEntries) },
+    { title: "Backlog", number: true, cell: (one) => bytes(one.backlogBytes) },
+    { title: "Lag", number: true, cell: (one) => seconds(one.lagSeconds) },
+    { title: "Applied", class: "tight", cell: (one) => ago(one.appliedAt) },
+  ], rows, { label: "Partitions", none: "Nothing was started on this database yet." });
+}
+
+function workers(rows) {
+  return table([
+    { title: "Worker", class: "wide", cell: (one) => [given(one.name, 60), one.failure && h("div", { class: "muted" }, given(one.failure, 200))] },
+    { title: "Heartbeat", number: true, cell: (one) => seconds(one.beatSeconds) },
+    { title: "Applied", number: true, cell: (one) => number(one.applied) },
+    { title: "Per second", number: true, cell: (one) => short(one.rate) },
+    { title: "State", class: "tight", cell: (one) => (one.failure ? tag("fails", "bad") : one.alive ? tag("alive", "good") : tag("gone", "warn")) },
+  ], rows, { label: "Workers", none: "No worker has ever reported." });
+}
+
+function schedules(rows) {
+  return table([
+    { title: "Job", class: "wide", cell: (one) => [given(one.name, 60), h("div", { class: "muted" }, given(one.result, 160))] },
+    { title: "Ran", class: "tight", cell: (one) => h("span", { title: `${clock(one.at)} UTC` }, ago(one.at)) },
+    { title: "Took", number: true, cell: (one) => seconds(one.seconds) },
+    { title: "", class: "tight", cell: (one) => (one.failed ? tag("failed", "bad") : tag("ok", "good")) },
+  ], rows, { label: "Scheduled jobs", none: "Nothing ran yet." });
+}
+
+function deliveries(rows) {
+  return table([
+    { title: "To", cell: (one) => given(one.sort, 40) },
+    { title: "Status", cell: (one) => tag(one.status, one.status === "dead" ? "bad" : "key") },
+    { title: "Number", number: true, cell: (one) => number(one.number) },
+    { title: "Oldest", number: true, cell: (one) => seconds(one.oldestSeconds) },
+  ], rows, { label: "Deliveries", none: "Nothing waits to be delivered." });
+}
+
+function tables(rows) {
+  return table([
+    { title: "Table", class: "wide mono", cell: (one) => given(one.name, 60) },
+    { title: "Rows", number: true, cell: (one) => number(one.rows) },
+    { title: "Days", number: true, cell: (one) => (one.days ? number(one.days) : "–") },
+    { title: "Size", number: true, cell: (one) => given(one.size, 20) },
+  ], [...rows].sort((a, b) => b.rows - a.rows), { label: "Tables" });
+}

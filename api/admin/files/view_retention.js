@@ -1,0 +1,34 @@
+// Who comes back, by the week of the first session.
+
+import { ask } from "./api.js";
+import { h } from "./dom.js";
+import { date, number, percent } from "./format.js";
+import { card, empty, grid } from "./parts.js";
+
+export const retention = {
+  title: "Retention",
+  about: "Visitors by the week of their first session (from Monday, UTC), and how many came back in the weeks after.",
+  every: 300,
+  load: ({ signal }) => ask("api/admin/analytics/retention", { weeks: 12 }, signal),
+  show: ({ cohorts }) => grid(card("Weekly cohorts", cohorts.some((one) => one.visitors) ? heat(cohorts) : empty("Nobody has visited in these weeks."))),
+};
+
+function heat(cohorts) {
+  const weeks = Math.max(...cohorts.map((one) => one.retained.length));
+  const numbers = Array.from({ length: weeks }, (_, week) => week);
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Weekly cohorts" },
+    h("table", { class: "cohorts" },
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, "First week"), h("th", { scope: "col" }, "Visitors"), numbers.map((week) => h("th", { scope: "col" }, week ? `+${week}` : "week 0")))),
+      h("tbody", null, cohorts.map((one) => row(one, numbers)))));
+}
+
+function row({ week, visitors, retained }, numbers) {
+  return h("tr", null, h("th", { scope: "row" }, date(week)), h("td", null, number(visitors)),
+    numbers.map((index) => cell(retained[index], visitors)));
+}
+
+function cell(one, visitors) {
+  if (one === undefined) return h("td");
+  if (!visitors) return h("td", { class: "muted" }, "–");
+  return h("td", { class: "heat", vars: { share: one.share }, title: `${number(one.visitors)} of ${number(visitors)}` }, percent(one.share));
+}

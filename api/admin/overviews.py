@@ -1,0 +1,112 @@
+"""What the dashboard shows beside the analytics: newest sessions, courses, the pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+from aiohttp import web
+
+from api import pages, time_range
+from api.state import STATE, State
+from db import sql
+from jobs import status
+from jobs.analytics.answers import share
+
+QUERIES: Final = sql.read("admin")
+BASE: Final = "/api/admin/analytics"
+LATEST, MOST = 50, 200
+COURSES: Final = 1000
+
+Told = Callable[[asyncpg.Connection, web.Request, State], Awaitable[dict[str, Any]]]
+
+
+def answer(body: object) -> web.Response:
+    """JSON that nobody keeps."""
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+
+
+async def operator(request: web.Request) -> State:
+    """The state, for those who may administer. Raises Problem 401, 403."""
+    state = request.app[STATE]
+    await state.auth.sender(request, "admin")
+    return state
+
+
+def _route(path: str, told: Told) -> web.RouteDef:
+    """A read by admins, in one snapshot of the database."""
+
+    async def handle(request: web.Request) -> web.Response:
+        state = await operator(request)
+        async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            body = await told(conn, request, state)
+        return answer(body)
+
+    return web.get(f"{BASE}/{path}", handle)
+
+
+async def _sessions(conn: asyncpg.Connection, request: web.Request, state: State) -> dict[str, Any]:
+    wanted = time_range.read(request, state.clock.now(), "24h")
+    rows = await conn.fetch(QUERIES["latest_sessions"], *wanted, pages.number(request, "limit", LATEST, MOST))
+    return {"from": wanted.begin, "to": wanted.end, "sessions": [_session(row) for row in rows]}
+
+
+def _session(row: asyncpg.Record) -> dict[str, Any]:
+    return {
+        "sessionId": row["session_id"],
+        "subject": row["subject"],
+        "startedAt": row["at"],
+        "lastAt": row["last_at"],
+        "endedAt": row["ended_at"],
+        "completedAt": row["completed_at"],
+        "interactions": row["interactions"],
+        "deviceType": row["device_type"],
+        "lastCategory": row["last_category"],
+        "totalPrice": row["total_price"],
+        "completionPercentage": row["completion_percentage"],
+    }
+
+
+async def _courses(conn: asyncpg.Connection, request: web.Request, _: State) -> dict[str, Any]:
+    """`completionRate`: of those enrolled, 0..1; certificates are the valid ones."""
+    rows = await conn.fetch(QUERIES["courses_overview"], pages.number(request, "limit", COURSES, COURSES))
+    return {"totals": _course(_sum(rows)), "courses": [_described(row) for row in rows]}
+
+
+def _sum(rows: list[asyncpg.Record]) -> dict[str, int]:
+    return {name: sum(row[name] for row in rows) for name in ("enrolments", "completions", "watch_time", *_GIVEN)}
+
+
+_GIVEN: Final = ("valid", "revoked")
+
+
+def _course(counts: Any) -> dict[str, Any]:
+    return {
+        "enrolments": counts["enrolments"],
+        "completions": counts["completions"],
+        "completionRate": share(counts["completions"], counts["enrolments"]),
+        "watchTimeSeconds": counts["watch_time"],
+        "certificates": counts["valid"],
+        "revokedCertificates": counts["revoked"],
+    }
+
+
+def _described(row: asyncpg.Record) -> dict[str, Any]:
+    named = {"courseId": row["course_id"], "title": row["title"], "isDeleted": bool(row["deleted"])}
+    return named | _course(row)
+
+
+async def pipe(request: web.Request) -> web.Response:
+    """GET /api/admin/pipe: what `python -m jobs status` shows; it answers although Redis or Postgres is away."""
+    state = await operator(request)
+    return answer(await status.read(state.settings))
+
+
+ROUTES: Final = (
+    _route("sessions", _sessions),
+    _route("courses", _courses),
+    web.get("/api/admin/pipe", pipe),
+)

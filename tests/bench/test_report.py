@@ -1,0 +1,41 @@
+"""The table of docs/performance.md: measured rows take their places, the others stay."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import report
+from bench.report import Figures
+from bench.rows import Row
+
+PAGE = f"before\n{report.BEGIN}{report.END}\nafter\n"
+
+
+def figures(machine: str, **measured: str) -> Figures:
+    return Figures(machine, [Row(what, "the | other", ">= 1", ours, "2", "3", True) for what, ours in measured.items()])
+
+
+def shown(page: str) -> list[tuple[str, str]]:
+    """(what, ours) of the table's rows, in order."""
+    lines = [line for line in page.splitlines() if line.startswith("| ")][2:]
+    return [(line[2:].split(" | ")[0], line.split(" | ")[1]) for line in lines]
+
+
+def test_measured_rows_take_their_places_and_the_others_stay() -> None:
+    page = report.put(PAGE, figures("2 cores", read="1", drain="2"))
+    page = report.put(page, figures("2 cores", drain="5", update="7"))
+    assert shown(page) == [("read", "1"), ("drain", "5"), ("update", "7")]
+    assert page.startswith("before\n")
+    assert page.endswith("after\n")
+    assert page.count("Measured on 2 cores.") == 1
+    assert report.put(page, figures("2 cores")) == page
+
+
+def test_figures_of_two_machines_never_stand_in_one_table() -> None:
+    page = report.put(report.put(PAGE, figures("2 cores", read="1")), figures("64 cores", drain="2"))
+    assert shown(page) == [("drain", "2")]
+
+
+def test_a_page_without_the_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="the page has no"):
+        report.put("nothing", figures("2 cores"))

@@ -22,6 +22,7 @@ from api.clock import Clock
 from api.cors import CORS, Cors
 from api.courses import progress
 from api.courses import routes as courses
+from api.demo import routes as demo
 from api.effects import routes as effects
 from api.effects import webhooks
 from api.governing import Governing
@@ -70,6 +71,7 @@ def routes() -> list[web.RouteDef]:
         *overviews.ROUTES,
         *dead_letters.ROUTES,
         *dashboard.ROUTES,
+        *demo.ROUTES,
         *onboarding.ROUTES,
         *onboarding_overview.ROUTES,
         *referrals.ROUTES,

@@ -40,9 +40,10 @@ class Folder:
     def _files(self) -> dict[str, _File]:
         return {name: _read(self.path, name) for name in self.names}
 
-    def answer(self, request: web.Request) -> web.Response:
-        """The file that the route's `{file}` names. Raises Problem 404."""
-        name = request.match_info["file"]
+    def answer(self, request: web.Request, name: str | None = None) -> web.Response:
+        """The file of this name, else the one that the route's `{file}` names. Raises Problem 404."""
+        if name is None:
+            name = request.match_info["file"]
         if name not in self.names:
             raise Problem("not_found", "there is no such file")
         packed, tag, media = self._files[name]

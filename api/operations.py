@@ -15,6 +15,7 @@ from api.analytics import operations as analytics_operations
 from api.certificates import operations as certificates_operations
 from api.courses import operations as courses_operations
 from api.courses import progress_operations
+from api.demo import operations as demo_operations
 from api.effects import operations as effects_operations
 from api.effects import webhooks_operations
 from api.graph import operations as graph_operations
@@ -155,6 +156,7 @@ _MODULES: Final[Sequence[ModuleType]] = (
     accounts_operations,
     reports_operations,
     admin_operations,
+    demo_operations,
 )
 OPERATIONS: Final[tuple[Operation, ...]] = (*_OWN, *(one for module in _MODULES for one in module.OPERATIONS))
 PARAMETERS: Final[Json] = {

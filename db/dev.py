@@ -95,6 +95,7 @@ def show(dev: Dev, file: Path) -> None:
     rows = {
         "API": dev.url,
         "docs": f"{dev.url}/docs",
+        "a user": f"{dev.url}/demo/#token={dev.userToken}",
         "metrics": f"{dev.url}/metrics",
         "Postgres": dev.databaseUrl,
         "Redis": dev.redisUrl,

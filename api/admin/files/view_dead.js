@@ -32,7 +32,7 @@ function list(rows, context) {
     { title: "Subject", class: "wide", cell: (one) => given(one.subject, 80) },
     { title: "Status", class: "tight", cell: (one) => tag(one.status, SORTS[one.status]) },
     { title: "", class: "tight", cell: (one) => buttons(one, context) },
-  ], rows, { label: "Dead letters" });
+  ], rows, { label: "Dead letters", stacked: true });
 }
 
 function buttons(one, context) {

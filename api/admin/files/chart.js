@@ -35,7 +35,8 @@ function drawn(key, data, options, { label, height }) {
     known.chart.setData(data);
     return known.box;
   }
-  for (const [name, one] of boxes) if (!one.box.isConnected || name === key) forget(name, one);
+  // A box without a chart is one that this drawing of the view has made, and that is not in the page yet.
+  for (const [name, one] of boxes) if ((one.chart && !one.box.isConnected) || name === key) forget(name, one);
   const box = h("div", { class: "chart", role: "img", "aria-label": label, vars: { height } });
   const own = { box, data, chart: null, watcher: null };
   own.watcher = new ResizeObserver(([{ contentRect }]) => {

@@ -481,6 +481,8 @@ CREATE TABLE public.rolled (
     one boolean DEFAULT true NOT NULL,
     through timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
     funnels text DEFAULT ''::text NOT NULL,
+    looking text COLLATE pg_catalog."C",
+    latest jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT rolled_one_check CHECK (one)
 );
 
@@ -531,7 +533,9 @@ PARTITION BY RANGE (received_at);
 CREATE TABLE public.tracking_changes (
     sessions text[] NOT NULL,
     metrics jsonb,
-    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    is_deferred boolean DEFAULT false NOT NULL,
+    weight integer GENERATED ALWAYS AS (cardinality(sessions)) STORED
 );
 
 CREATE TABLE public.usage_accounts (

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Final
 
 from jobs.analytics import rolling
 from worker.context import Context
 
-PASSES: Final = 20
-"""Passes of one run: a backlog is left to the next one, so that no run is longer than a minute."""
+RUN_SECONDS: Final = 20.0
+"""How long one run goes on: the rest is left to the next one."""
 
 
 async def roll_up(ctx: Context) -> str:
     """Move what changed into the rollups, a transaction for each pass."""
-    sessions = 0
-    for _ in range(PASSES):
+    sessions, until = 0, time.monotonic() + RUN_SECONDS
+    while time.monotonic() < until:
         async with ctx["pool"].acquire() as conn, conn.transaction():
             done = await rolling.roll(conn, datetime.now(UTC))
         sessions += done.sessions

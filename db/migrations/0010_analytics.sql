@@ -4,11 +4,14 @@
 -- migrate: apply
 
 -- What a batch changed, one row each, written in its transaction: the sessions, and the metrics by histogram. Whoever
--- rolls up takes rows away in the transaction that adds them, so that each counts once.
+-- rolls up takes rows away in the transaction that adds them, so that each counts once. `changed_at` in the future: not
+-- before then.
 CREATE TABLE tracking_changes (
     sessions text[] NOT NULL,
     metrics jsonb,
-    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    is_deferred boolean NOT NULL DEFAULT false,
+    weight int GENERATED ALWAYS AS (cardinality(sessions)) STORED
 );
 
 -- One number of one answer: `n` of something, and the sum and the largest of their values. Times are cut to the grain.
@@ -47,11 +50,14 @@ CREATE TABLE configurations (
     body jsonb NOT NULL
 );
 
--- Through when the rollups hold, and what the API's own counts were read to.
+-- Through when the rollups hold, the funnels that they were reckoned with and the session up to which the newest ones
+-- have been (null: all), and the newest actions.
 CREATE TABLE rolled (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     through timestamptz NOT NULL DEFAULT 'epoch',
-    funnels text NOT NULL DEFAULT ''
+    funnels text NOT NULL DEFAULT '',
+    looking text COLLATE "C",
+    latest jsonb NOT NULL DEFAULT '[]'
 );
 
 INSERT INTO rolled DEFAULT VALUES;

@@ -48,8 +48,12 @@ SELECT start, key::int AS week, n FROM rollups
 WHERE grain = 'week' AND measure = 'retention' AND start >= $1 ORDER BY start, week;
 
 -- name: rolled_through
--- when nothing waits the rollups hold up to now
-SELECT CASE WHEN EXISTS (SELECT FROM tracking_changes) THEN through ELSE greatest(through, $1) END FROM rolled;
+-- when nothing waits the rollups hold up to now; on a replica, up to what it has taken over
+SELECT CASE
+    WHEN EXISTS (SELECT FROM tracking_changes WHERE changed_at <= clock_timestamp()) THEN through
+    WHEN pg_is_in_recovery() THEN greatest(through, pg_last_xact_replay_timestamp())
+    ELSE greatest(through, $1)
+END FROM rolled;
 
 -- name: journey_facts
 -- everything of one session in order; by subject, which the primary keys begin with

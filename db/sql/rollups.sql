@@ -2,15 +2,29 @@
 -- one pass at a time; released with the transaction
 SELECT pg_try_advisory_xact_lock(7310575178854134886);
 
--- name: take_changes
--- rows that a batch is still writing are not seen: the next pass takes them
-DELETE FROM tracking_changes WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM tracking_changes ORDER BY changed_at LIMIT $1 FOR UPDATE SKIP LOCKED
-))
-RETURNING sessions, metrics;
+-- name: wait_rolling
+-- the same for who must have its turn
+SELECT pg_advisory_xact_lock(7310575178854134886);
 
--- name: put_back_changes
+-- name: take_changes
+-- the oldest $1 notes, as long as those before it name fewer than $2 sessions; rows that a batch is still writing are
+-- not seen: the next pass takes them
+DELETE FROM tracking_changes WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM (
+        SELECT ctid, sum(weight) OVER (ORDER BY changed_at, ctid) - weight AS before
+        FROM (
+            SELECT ctid, changed_at, weight FROM tracking_changes WHERE changed_at <= clock_timestamp()
+            ORDER BY changed_at, ctid LIMIT $1
+        ) oldest
+    ) weighed WHERE before < $2
+))
+RETURNING sessions, metrics, is_deferred;
+
+-- name: look_again
 INSERT INTO tracking_changes (sessions, changed_at) VALUES ($1::text[], 'epoch');
+
+-- name: defer_changes
+INSERT INTO tracking_changes (sessions, changed_at, is_deferred) VALUES ($1::text[], $2, true);
 
 -- name: roll_sessions
 SELECT
@@ -20,29 +34,56 @@ SELECT
 FROM unnest($1::text[]) AS k (id) JOIN user_sessions ON session_id = k.id COLLATE "C";
 
 -- name: roll_facts
--- every fact of these sessions that is counted; by subject, which the primary keys begin with
-SELECT f.* FROM unnest($1::text[], $2::text[]) AS k (subject, session_id)
+-- every fact of these sessions that is counted; by subject, which the primary keys begin with, and by arrival, so that
+-- days before the session are not looked at
+SELECT f.* FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (subject, session_id, since)
 CROSS JOIN LATERAL (
     SELECT i.session_id, extract(epoch FROM i.at)::double precision AS at, i.id, 'interaction.recorded' AS kind,
         i.category AS name, i.selection_value AS value
     FROM interaction_events i WHERE i.subject = k.subject COLLATE "C" AND i.session_id = k.session_id
+        AND i.received_at >= k.since
     UNION ALL
     SELECT e.session_id, extract(epoch FROM e.at)::double precision, e.id, e.kind, e.event, NULL
     FROM tracked_events e WHERE e.subject = k.subject COLLATE "C" AND e.session_id = k.session_id
+        AND e.received_at >= k.since
     UNION ALL
     SELECT c.session_id, extract(epoch FROM c.at)::double precision, c.id, 'configuration.saved', c.trigger_event, NULL
     FROM configuration_snapshots c WHERE c.subject = k.subject COLLATE "C" AND c.session_id = k.session_id
+        AND c.received_at >= k.since
     UNION ALL
     SELECT m.session_id, extract(epoch FROM m.at)::double precision, m.id, 'metric.recorded', m.metric_name, NULL
     FROM performance_metrics m WHERE m.subject = k.subject COLLATE "C" AND m.session_id = k.session_id
+        AND m.received_at >= k.since
 ) f;
 
 -- name: final_configurations
 -- the newest configuration of each session
-SELECT DISTINCT ON (c.session_id) c.session_id, c.configuration_data
-FROM unnest($1::text[], $2::text[]) AS k (subject, session_id)
-JOIN configuration_snapshots c ON c.subject = k.subject COLLATE "C" AND c.session_id = k.session_id
-ORDER BY c.session_id, c.at DESC, c.id DESC;
+SELECT k.session_id, f.configuration_data
+FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (subject, session_id, since)
+CROSS JOIN LATERAL (
+    SELECT c.configuration_data FROM configuration_snapshots c
+    WHERE c.subject = k.subject COLLATE "C" AND c.session_id = k.session_id AND c.received_at >= k.since
+    ORDER BY c.at DESC, c.id DESC LIMIT 1
+) f;
+
+-- name: count_facts
+-- of sessions that have so many facts that nobody reads them: actions by minute and kind
+SELECT k.session_id, extract(epoch FROM f.minute)::bigint AS at, f.kind, sum(f.n)::bigint AS n
+FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (subject, session_id, since)
+CROSS JOIN LATERAL (
+    SELECT date_trunc('minute', i.at) AS minute, 'interaction.recorded' AS kind, count(*) AS n
+    FROM interaction_events i
+    WHERE i.subject = k.subject COLLATE "C" AND i.session_id = k.session_id AND i.received_at >= k.since GROUP BY 1
+    UNION ALL
+    SELECT date_trunc('minute', e.at), e.kind, count(*) FROM tracked_events e
+    WHERE e.subject = k.subject COLLATE "C" AND e.session_id = k.session_id AND e.received_at >= k.since GROUP BY 1, 2
+    UNION ALL
+    SELECT date_trunc('minute', c.at), 'configuration.saved', count(*) FROM configuration_snapshots c
+    WHERE c.subject = k.subject COLLATE "C" AND c.session_id = k.session_id AND c.received_at >= k.since GROUP BY 1
+    UNION ALL
+    SELECT date_trunc('minute', m.at), 'metric.recorded', count(*) FROM performance_metrics m
+    WHERE m.subject = k.subject COLLATE "C" AND m.session_id = k.session_id AND m.received_at >= k.since GROUP BY 1
+) f GROUP BY 1, 2, 3;
 
 -- name: load_counted
 SELECT session_id, visitor, hour, counted
@@ -89,16 +130,20 @@ INSERT INTO configurations (digest, body)
 SELECT * FROM unnest($1::text[], $2::jsonb[]) ON CONFLICT (digest) DO NOTHING;
 
 -- name: rolled
-SELECT through, funnels FROM rolled;
+SELECT through, funnels, looking, latest FROM rolled;
 
 -- name: roll_through
 UPDATE rolled SET through = greatest(through, $1);
 
+-- name: save_latest
+UPDATE rolled SET latest = $1::jsonb;
+
 -- name: set_funnels
-UPDATE rolled SET funnels = $1;
+-- $2: the session up to which those since then were noted again; null: all
+UPDATE rolled SET funnels = $1, looking = $2;
 
 -- name: changes_left
-SELECT EXISTS (SELECT FROM tracking_changes);
+SELECT EXISTS (SELECT FROM tracking_changes WHERE changed_at <= clock_timestamp());
 
 -- name: later_sessions
 -- sessions to look at again when funnels have changed, by id

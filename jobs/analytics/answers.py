@@ -16,6 +16,7 @@ import msgspec
 from db import sql
 from jobs.analytics import cells
 from jobs.analytics.cells import DAY, HOUR, cut
+from jobs.analytics.counted import END, START
 from jobs.analytics.funnel_catalog import Funnel
 from jobs.catalog import Catalog
 
@@ -122,7 +123,7 @@ async def funnel(conn: asyncpg.Connection, wanted: Span, chosen: Funnel) -> Answ
     gaps: dict[int, dict[int, int]] = defaultdict(dict)
     for measure, key, n, _ in await conn.fetch(QUERIES["sum_cells"], wanted.grain, measures, wanted.begin, wanted.end):
         if measure.startswith("gap:"):
-            step, index = (int(part) for part in cells.parts(key))
+            step, index = (int(part or 0) for part in cells.parts(key))
             gaps[step][index] = n
         elif int(key) < len(entered):
             entered[int(key)] = n
@@ -176,7 +177,7 @@ async def performance(conn: asyncpg.Connection, wanted: Span, metric: str) -> An
     for start, key, n, total, most in rows:
         path, index = cells.parts(key)
         for values in (whole, series[start], paths[str(path)]):
-            values.add(int(index), n, total, most)
+            values.add(int(index or 0), n, total, most)
     by_path = [{"path": path, **values.told()} for path, values in sorted(paths.items()) if path]
     return {
         **_told(wanted),
@@ -247,16 +248,19 @@ def _cohort(start: int, counts: Mapping[int, int], last: int) -> Answer:
 
 async def paths(conn: asyncpg.Connection, wanted: Span, limit: int) -> Answer:
     """The most frequent steps from one category or page to another; `share` of all that left the same one."""
-    counts: dict[tuple[str, str], int] = {}
-    left: dict[str, int] = defaultdict(int)
+    counts: dict[tuple[str | None, str | None], int] = {}
+    left: dict[str | None, int] = defaultdict(int)
     for _, key, n, _ in await conn.fetch(QUERIES["sum_cells"], wanted.grain, ["next"], wanted.begin, wanted.end):
-        before, after = (str(part) for part in cells.parts(key))
+        before, after = (None if part is None else str(part) for part in cells.parts(key))
         counts[before, after] = n
         left[before] += n
-    most = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:limit]
+    most = sorted(counts.items(), key=lambda one: (-one[1], one[0][0] or "", one[0][1] or ""))[:limit]
     return {
         **_told(wanted),
-        "steps": [{"from": a, "to": b, "times": n, "share": share(n, left[a])} for (a, b), n in most],
+        "steps": [
+            {"from": START if a is None else a, "to": END if b is None else b, "times": n, "share": share(n, left[a])}
+            for (a, b), n in most
+        ],
     }
 
 

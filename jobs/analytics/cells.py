@@ -6,6 +6,7 @@ grain its measure needs; `spread` makes the cells of the coarser ones.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -33,6 +34,10 @@ ACCURACY: Final = 0.01
 """Relative error of a quantile that is read from a histogram."""
 _STEP: Final = math.log((1 + ACCURACY) / (1 - ACCURACY))
 _SMALLEST: Final = 1e-9
+LARGEST: Final = 1e15
+"""What is larger counts as this, in histograms and means."""
+NAME_MOST: Final = 120
+"""Characters of a name that a key holds as they are."""
 
 
 class Cell(NamedTuple):
@@ -123,21 +128,28 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack: Final = msgspec.msgpack.Decoder(list[tuple[str, int, str, int, int]]).decode
 
 
-def several(*parts: str | int) -> str:
+def several(*parts: str | int | None) -> str:
     """A key of several parts: a JSON array, since names may hold any character."""
     return msgspec.json.encode(parts).decode()
 
 
-def parts(key: str) -> list[str | int]:
+def parts(key: str) -> list[str | int | None]:
     """What `several` was given."""
-    return msgspec.json.decode(key, type=list[str | int])
+    return msgspec.json.decode(key, type=list[str | int | None])
+
+
+def short(text: str) -> str:
+    """A name as keys hold it: an index of Postgres takes 2,700 bytes, escapes included. Long ones stay distinct."""
+    if len(text) <= NAME_MOST:
+        return text
+    return f"{text[:NAME_MOST]}…{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def bucket(value: float) -> int:
     """The bucket of a value: neighbours differ by the factor (1 + a) / (1 - a), a = ACCURACY; 0 holds 0, and those of
     values below 0 are negative. DDSketch's logarithmic mapping (Masson, Rim, Lee, VLDB 2019).
     """
-    size = abs(value)
+    size = min(abs(value), LARGEST)
     if size < _SMALLEST:
         return 0
     index = math.ceil(math.log(size / _SMALLEST) / _STEP) + 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from jobs.analytics.cells import Base, Count, bucket, finest, price_bucket, several
+from jobs.analytics.cells import Base, Count, bucket, finest, parts, price_bucket, several, short
 from jobs.analytics.funnel_catalog import Funnel
 from jobs.analytics.funnels import Done, taken
 from jobs.tracking.session import Session
@@ -18,6 +18,7 @@ NEXT_MOST: Final = 200
 """Steps of a session that paths look at: more are a machine's."""
 _PATHS: Final = {"interaction.recorded", "page.viewed"}
 START, END = "start", "end"
+"""How an answer tells them; a key has null, since a category may be named so, too."""
 
 Counts = dict[Base, Count]
 
@@ -33,11 +34,24 @@ def visitor(session: Session) -> str:
 
 def of(session: Session, facts: Sequence[Done], final: str | None, funnels: Sequence[Funnel]) -> Counts:
     """What a session counts for. `facts` are ordered by (at, id); `final`: digest of its last configuration."""
+    counts = of_row(session, final)
+    at = finest("sessions", session.at.timestamp())
+    for done in facts:
+        _count(counts, Base("actions", finest("actions", done.at), done.kind))
+    for category, value in _chosen(facts).items():
+        _count(counts, Base("choice", at, several(short(category), short(value))))
+    _path(counts, facts, at)
+    _funnels(counts, facts, at, funnels)
+    return counts
+
+
+def of_row(session: Session, final: str | None) -> Counts:
+    """What its row alone says."""
     counts: Counts = {}
     at = finest("sessions", session.at.timestamp())
 
-    def count(measure: str, key: str = "", value: int = 0, when: int = at) -> None:
-        _count(counts, Base(measure, when, key), value)
+    def count(measure: str, key: str = "", value: int = 0) -> None:
+        _count(counts, Base(measure, at, key), value)
 
     count("sessions", value=duration(session))
     count("devices", session.device_type or "")
@@ -49,13 +63,33 @@ def of(session: Session, facts: Sequence[Done], final: str | None, funnels: Sequ
         count("prices", price_bucket(session.total_price))
     if final is not None:
         count("configuration", final)
-    for done in facts:
-        count("actions", done.kind, when=finest("actions", done.at))
-    for category, value in _chosen(facts).items():
-        count("choice", several(category, value))
-    _path(counts, facts, at)
-    _funnels(counts, facts, at, funnels)
     return counts
+
+
+def merged(old: Counts, new: Counts) -> Counts:
+    """What a session counts for of whose facts retention has dropped some: `new` is what the others say.
+
+    Actions are as many as they ever were; a choice or configuration is the newest that is known; paths and funnels stay
+    as they were, since half a session says nothing of them.
+    """
+    at = next(base.at for base in new if base.measure == "sessions")
+    found = {base: count for base, count in new.items() if not _is_whole(base.measure)}
+    chosen = {parts(base.key)[0] for base in new if base.measure == "choice"}
+    has_final = any(base.measure == "configuration" for base in new)
+    for base, count in old.items():
+        if base.measure == "actions":
+            found[base] = max(count, found.get(base, count))
+        elif (
+            _is_whole(base.measure)
+            or (base.measure == "choice" and parts(base.key)[0] not in chosen)
+            or (base.measure == "configuration" and not has_final)
+        ):
+            found[base._replace(at=at)] = count
+    return found
+
+
+def _is_whole(measure: str) -> bool:
+    return measure == "next" or measure.startswith(("funnel:", "gap:"))
 
 
 def duration(session: Session) -> int:
@@ -75,9 +109,9 @@ def _chosen(facts: Sequence[Done]) -> Mapping[str, str]:
 
 def _path(counts: Counts, facts: Sequence[Done], at: int) -> None:
     """Each step to another category or page; what follows it, and what precedes the first."""
-    before = START
-    steps = [done.name for done in facts if done.kind in _PATHS and done.name is not None][:NEXT_MOST]
-    for step in [*steps, END] if steps else ():
+    before = None
+    steps = [short(done.name) for done in facts if done.kind in _PATHS and done.name is not None][:NEXT_MOST]
+    for step in [*steps, None] if steps else ():
         if step != before:
             _count(counts, Base("next", at, several(before, step)))
             before = step

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.analytics.cells import Cell, Count, Grain, bucket, cut, several
+from jobs.analytics.cells import LARGEST, Cell, Count, Grain, bucket, cut, several
 
 BY_PATH: Final = ("api_response_time", "api_error")
 """Metrics that are kept by the `path` of their additional data, too."""
@@ -63,11 +63,11 @@ def noted(rows: Iterable[tuple[str, float, str | None, datetime]]) -> bytes:
 
 def exactly(value: float) -> Decimal:
     """As it is added up."""
-    return Decimal(repr(value)).quantize(PLACES) if abs(value) < 1e15 else Decimal(repr(value))
+    return Decimal(repr(max(-LARGEST, min(value, LARGEST)))).quantize(PLACES)
 
 
 def add(counts: dict[Cell, Count], most: dict[Cell, float], bodies: Sequence[str | bytes]) -> None:
-    """Add what batches noted: a histogram for each metric and path by hour and day, and the actions they are."""
+    """Add what batches noted: a histogram for each metric and path by hour and day."""
     for body in bodies:
         for name, path, minute, index, n, total, largest in _noted.decode(body):
             for grain in _OURS if name in BY_PATH else _GRAINS:

@@ -7,8 +7,6 @@ that of what changed, never that of what is there.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,17 +18,21 @@ import msgspec
 
 from db import sql
 from jobs import catalog as catalogs
-from jobs.analytics import activity, cells, counted, days, metrics
+from jobs.analytics import activity, cells, counted, counting, days, metrics
 from jobs.analytics.cells import Cell, Count
+from jobs.analytics.counting import LATEST, Latest
 from jobs.analytics.funnel_catalog import Funnel, funnels
-from jobs.analytics.funnels import Done
 from jobs.tracking.session import Session
 
 QUERIES: Final = sql.read("rollups")
 CHANGES: Final = 200
-"""Notes of a pass: that many batches."""
+"""Notes of a pass, at most: that many batches."""
 SESSIONS: Final = 2000
-"""Sessions of a pass; what is over goes back."""
+"""Sessions after which a pass takes no other note."""
+OFTEN_MOST: Final = 5000
+"""Facts of a session that is reckoned in each pass; one of more has its turn once a minute, since all are read."""
+PAGES: Final = 20
+"""Times SESSIONS that a run notes again when funnels have changed."""
 LOOKED_AT: Final = timedelta(days=90)
 """How far back changed funnels are reckoned anew."""
 
@@ -55,77 +57,76 @@ async def roll(conn: asyncpg.Connection, now: datetime) -> Pass:
     if not await conn.fetchval(QUERIES["try_rolling"]):
         return Pass(0, is_done=True)
     catalog = await catalogs.load(conn)
-    rows = await conn.fetch(QUERIES["take_changes"], CHANGES)
-    changed = sorted({session for row in rows for session in row["sessions"]})
-    if len(changed) > SESSIONS:
-        await conn.execute(QUERIES["put_back_changes"], changed[SESSIONS:])
+    rows = await conn.fetch(QUERIES["take_changes"], CHANGES, SESSIONS)
     sums = Sums({}, {})
     metrics.add(sums.counts, sums.most, [row["metrics"] for row in rows if row["metrics"] is not None])
-    await _sessions(conn, changed[:SESSIONS], funnels(catalog.analytics, catalog.funnels), sums)
-    await _save(conn, sums, now)
+    due = {session for row in rows if row["is_deferred"] for session in row["sessions"]}
+    changed = due.union(*(row["sessions"] for row in rows))
+    number = await _roll(conn, sorted(changed), due, funnels(catalog.analytics, catalog.funnels), sums, now)
+    await save(conn, sums, now)
     is_done = not await conn.fetchval(QUERIES["changes_left"])
     if is_done:
         await conn.execute(QUERIES["roll_through"], now)
-    return Pass(min(len(changed), SESSIONS), is_done)
+    return Pass(number, is_done)
 
 
-async def _sessions(conn: asyncpg.Connection, ids: Sequence[str], funnel: Sequence[Funnel], sums: Sums) -> None:
-    """Every change of these sessions, and of the visitors they are of."""
+async def _roll(
+    conn: asyncpg.Connection,
+    ids: Sequence[str],
+    due: set[str],
+    funnel: Sequence[Funnel],
+    sums: Sums,
+    now: datetime,
+) -> int:
+    """The changes of these sessions; large ones that are not `due` wait for the next minute. How many were reckoned."""
     if not ids:
-        return
+        return 0
+    found = await counting.sessions(conn, ids)
+    large = [s.session_id for s in found if counting.size(s) > OFTEN_MOST and s.session_id not in due]
+    if large:
+        await conn.execute(QUERIES["defer_changes"], large, moment(cells.cut(now.timestamp(), "minute") + cells.MINUTE))
+        found = [one for one in found if one.session_id not in set(large)]
+    latest: list[Latest] = []
+    await recount(conn, found, funnel, sums, latest)
+    await _tell_latest(conn, latest)
+    return len(found)
+
+
+async def recount(
+    conn: asyncpg.Connection,
+    sessions: Sequence[Session],
+    funnel: Sequence[Funnel],
+    sums: Sums,
+    latest: list[Latest] | None = None,
+) -> None:
+    """Every change of these sessions, and of the visitors they are of, is remembered and added to `sums`."""
+    ids = [one.session_id for one in sessions]
     held = {row["session_id"]: row for row in await conn.fetch(QUERIES["load_counted"], ids)}
+    before = {key: cells.unpack(row["counted"]) for key, row in held.items()}
     moved: dict[tuple[str, int], int] = defaultdict(int)
     saved: list[tuple[str, str, datetime, bytes]] = []
-    for session, counts in await count(conn, ids, funnel):
-        old = held.get(session.session_id)
+    for session, counts in await counting.read(conn, sessions, funnel, before, latest):
+        key = session.session_id
         who, hour = counted.visitor(session), cells.cut(session.at.timestamp(), "hour")
-        body = cells.pack(counts)
-        if old is None or old["counted"] != body:
-            before = cells.spread(cells.unpack(None if old is None else old["counted"]))
-            cells.add(sums.counts, cells.difference(before, cells.spread(counts)))
-        if old is not None:
-            moved[old["visitor"], int(old["hour"].timestamp())] -= 1
+        row = (key, who, moment(hour), cells.pack(counts))
+        if key in held and tuple(held[key]) == row:
+            continue
+        cells.add(sums.counts, cells.difference(cells.spread(before.get(key, {})), cells.spread(counts)))
+        if key in held:
+            moved[held[key]["visitor"], int(held[key]["hour"].timestamp())] -= 1
         moved[who, hour] += 1
-        saved.append((session.session_id, who, moment(hour), body))
-    await conn.execute(QUERIES["save_counted"], *_columns(saved))
-    await _visitors(conn, {key: n for key, n in sorted(moved.items()) if n}, sums)
+        saved.append(row)
+    if saved:
+        await conn.execute(QUERIES["save_counted"], *_columns(saved))
+    await _visitors(conn, {one: n for one, n in sorted(moved.items()) if n}, sums)
 
 
-async def count(
-    conn: asyncpg.Connection, ids: Sequence[str], funnel: Sequence[Funnel]
-) -> list[tuple[Session, counted.Counts]]:
-    """What these sessions count for, from their rows and facts; the bodies of their configurations are kept."""
-    sessions = sorted(
-        (Session(*row) for row in await conn.fetch(QUERIES["roll_sessions"], ids)), key=lambda s: s.session_id
-    )
-    whose = ([s.subject for s in sessions], [s.session_id for s in sessions])
-    facts: dict[str, list[Done]] = defaultdict(list)
-    for session_id, *fact in await conn.fetch(QUERIES["roll_facts"], *whose):
-        facts[session_id].append(Done(*fact))
-    finals: dict[str, str] = {}
-    bodies: dict[str, str] = {}
-    for session_id, body in await conn.fetch(QUERIES["final_configurations"], *whose):
-        text = canonical(body)
-        finals[session_id] = digest = hashlib.sha256(text.encode()).hexdigest()
-        bodies[digest] = text
-    if bodies:
-        await conn.execute(QUERIES["save_configurations"], *_columns(sorted(bodies.items())))
-    for own in facts.values():
-        own.sort(key=lambda done: (done.at, done.id))
-    return [(s, counted.of(s, facts.get(s.session_id, ()), finals.get(s.session_id), funnel)) for s in sessions]
-
-
-def canonical(text: str) -> str:
-    """JSON with its keys in order and whole numbers without a point: equal configurations are equal text."""
-    return json.dumps(_plain(msgspec.json.decode(text)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+async def _tell_latest(conn: asyncpg.Connection, latest: Sequence[Latest]) -> None:
+    """Those of this pass and of the ones before it: the newest, each once."""
+    known = msgspec.json.decode((await conn.fetchrow(QUERIES["rolled"]))["latest"], type=list[Latest])
+    newest = sorted({(one.session_id, one.id, one.kind): one for one in [*known, *latest]}.values(), reverse=True)
+    if newest[:LATEST] != known:
+        await conn.execute(QUERIES["save_latest"], msgspec.json.encode(newest[:LATEST]).decode())
 
 
 async def _visitors(conn: asyncpg.Connection, moved: Mapping[tuple[str, int], int], sums: Sums) -> None:
@@ -150,7 +151,7 @@ async def _hours(conn: asyncpg.Connection, visitors: Sequence[str]) -> Mapping[s
     return found
 
 
-async def _save(conn: asyncpg.Connection, sums: Sums, now: datetime) -> None:
+async def save(conn: asyncpg.Connection, sums: Sums, now: datetime) -> None:
     """Add the numbers, and make the days anew that they are of."""
     kept = {cell: c for cell, c in sums.counts.items() if c != (0, 0) and cells.is_kept(cell, now.timestamp())}
     if not kept:
@@ -168,24 +169,32 @@ async def _save(conn: asyncpg.Connection, sums: Sums, now: datetime) -> None:
 
 
 async def prune(conn: asyncpg.Connection, now: datetime) -> None:
-    """Forget minutes and hours that are older than they are kept."""
+    """Forget minutes and hours that are older than they are kept; the caller owns the transaction."""
+    await conn.execute(QUERIES["wait_rolling"])
     for grain, seconds in cells.KEPT.items():
         await conn.execute(QUERIES["drop_old_rollups"], grain, moment(cells.cut(now.timestamp() - seconds, grain)))
 
 
 async def follow_funnels(conn: asyncpg.Connection, now: datetime) -> int:
-    """When the catalog's funnels are others than were reckoned with: note their sessions again; how many."""
+    """When the catalog's funnels are others than were reckoned with: note their sessions again, some in each run.
+
+    How many were noted; the caller owns the transaction.
+    """
+    await conn.execute(QUERIES["wait_rolling"])
     catalog = await catalogs.load(conn)
     text = msgspec.json.encode(funnels(catalog.analytics, catalog.funnels)).decode()
     known = await conn.fetchrow(QUERIES["rolled"])
-    if known is None or known["funnels"] == text:
-        return 0
-    number, last = 0, ""
-    while rows := await conn.fetch(QUERIES["later_sessions"], last, now - LOOKED_AT, SESSIONS):
-        ids = [row["session_id"] for row in rows]
-        await conn.execute(QUERIES["put_back_changes"], ids)
-        number, last = number + len(ids), ids[-1]
-    await conn.execute(QUERIES["set_funnels"], text)
+    last: str | None = known["looking"] if known["funnels"] == text else ""
+    number = 0
+    for _ in range(PAGES if last is not None else 0):
+        rows = await conn.fetch(QUERIES["later_sessions"], last, now - LOOKED_AT, SESSIONS)
+        if not rows:
+            last = None
+            break
+        await conn.execute(QUERIES["look_again"], [row["session_id"] for row in rows])
+        number, last = number + len(rows), rows[-1]["session_id"]
+    if (text, last) != (known["funnels"], known["looking"]):
+        await conn.execute(QUERIES["set_funnels"], text, last)
     return number
 
 

@@ -87,3 +87,45 @@ async def test_files_packed_or_not_and_no_others(service: Service) -> None:
 async def test_below_a_path_the_redirect_stays_there(service: Service) -> None:
     async with service.client.get("/admin", allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (302, "admin/")
+
+
+def _tokens(text: str) -> dict[str, str]:
+    """The colours of a rule."""
+    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", text))
+    return {
+        name: value if len(value) == 7 else "#" + "".join(2 * one for one in value[1:]) for name, value in found.items()
+    }
+
+
+def _luminance(colour: str) -> float:
+    """As WCAG 2.2 defines it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(one: str, other: str) -> float:
+    dark, light = sorted((_luminance(one), _luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _mixed(one: str, other: str, share: float) -> str:
+    pairs = [(int(one[at : at + 2], 16), int(other[at : at + 2], 16)) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in pairs)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read(scheme: str) -> None:
+    light, dark = (page.PATH / "tokens.css").read_text().split("@media (prefers-color-scheme: dark)")
+    colours = _tokens(light) if scheme == "light" else _tokens(light) | _tokens(dark.split("\n}\n")[0])
+    texts = [
+        (text, ground) for text in ("text", "muted", "accent", "bad") for ground in ("ground", "surface", "sunken")
+    ]
+    texts += [("on-accent", "accent"), ("accent", "accent-soft"), ("text", "accent-soft"), ("good", "surface")]
+    texts += [(name, f"{name}-soft") for name in ("good", "warn", "bad")]
+    for text, ground in texts:
+        assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    hottest = _mixed(colours["accent"], colours["sunken"], 0.42)
+    assert _contrast(colours["text"], hottest) >= 4.5
+    for shape in ("line-strong", "bar", "series-1", "series-2", "series-3"):
+        assert _contrast(colours[shape], colours["surface"]) >= (3 if shape != "bar" else 2.2), shape

@@ -44,12 +44,12 @@ export function signOut() {
 
 /** GET a path of the API; parameters that are null are left out. */
 export function ask(path, parameters = {}, signal = undefined) {
-  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== ""));
-  return asOperator(`${path}${query.size ? `?${query}` : ""}`, { signal });
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return asOperator(given.length ? `${path}?${new URLSearchParams(given)}` : path, { signal });
 }
 
-/** POST to a path of the API. */
-export const post = (path) => asOperator(path, { method: "POST" });
+/** POST to a path of the API, with JSON or without. */
+export const post = (path, body = null) => asOperator(path, { method: "POST", body: body && JSON.stringify(body) });
 
 async function asOperator(path, options) {
   const used = key;
@@ -80,7 +80,7 @@ async function sent(path, options, by) {
   try {
     answer = await fetch(new URL(path, BASE), {
       ...options,
-      headers: { Accept: "application/json", Authorization: `Bearer ${by}` },
+      headers: { Accept: "application/json", Authorization: `Bearer ${by}`, ...(options.body ? { "Content-Type": "application/json" } : {}) },
       cache: "no-store",
       credentials: "omit",
       redirect: "error",

@@ -6,6 +6,7 @@ import { clock, date, day, number, short } from "./format.js";
 import { empty, table } from "./parts.js";
 
 const HEIGHT = 240;
+const NAMED = 6; // so many columns have room for a name each
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -18,35 +19,59 @@ export const start = (grain) => (time) => (grain === "hour" || grain === "minute
  */
 export function lines({ label, times, series, grain, say = number, area = true, height = HEIGHT }) {
   if (!series.some((one) => one.values.some((value) => value !== null && value !== 0))) return empty("Nothing in this time.");
-  const box = h("div", { class: "chart", role: "img", "aria-label": label });
   const data = [times.map((time) => new Date(time).getTime() / 1000), ...series.map((one) => one.values)];
-  const watcher = new ResizeObserver(([{ contentRect }]) => {
-    if (!box.isConnected) return void watcher.disconnect();
-    const width = Math.floor(contentRect.width);
-    if (width < 40) return;
-    if (box.chart) box.chart.setSize({ width, height });
-    else box.chart = new uPlot(options({ series, grain, say, area, width, height, points: times.length }), data, fill(box));
-  });
-  watcher.observe(box);
+  const box = drawn(JSON.stringify([label, grain, height, series.map((one) => one.label), colour("text")]), data, () =>
+    options({ series, grain, say, area, height }), { label, height });
   return h("figure", null, box, asTable({ label, times, series, grain, say }));
 }
 
-function options({ series, grain, say, area, width, height, points }) {
+const boxes = new Map();
+
+/** The box of a chart; one that is shown already gets the new numbers, so that nothing flickers under a pointer. */
+function drawn(key, data, options, { label, height }) {
+  const known = boxes.get(key);
+  if (known?.box.isConnected && known.chart) {
+    known.data = data;
+    known.chart.setData(data);
+    return known.box;
+  }
+  // A box without a chart is one that this drawing of the view has made, and that is not in the page yet.
+  for (const [name, one] of boxes) if ((one.chart && !one.box.isConnected) || name === key) forget(name, one);
+  const box = h("div", { class: "chart", role: "img", "aria-label": label, vars: { height } });
+  const own = { box, data, chart: null, watcher: null };
+  own.watcher = new ResizeObserver(([{ contentRect }]) => {
+    const width = Math.floor(contentRect.width);
+    if (width < 40) return;
+    if (own.chart) own.chart.setSize({ width, height });
+    else own.chart = new uPlot({ ...options(), width }, own.data, fill(box));
+  });
+  own.watcher.observe(box);
+  boxes.set(key, own);
+  return box;
+}
+
+function forget(name, { watcher, chart }) {
+  watcher.disconnect();
+  chart?.destroy();
+  boxes.delete(name);
+}
+
+function options({ series, grain, say, area, height }) {
   const at = start(grain);
   const axis = { stroke: colour("muted"), font: "12px system-ui, sans-serif", ticks: { show: false } };
   const shown = (one) => (_, value) => (value === null || value === undefined ? "–" : (one.say ?? say)(value));
   return {
-    width, height,
+    height,
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     cursor: { drag: { x: false, y: false }, points: { size: 7 } },
     scales: { y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, space: 64, values: (chart, splits) => labels(splits, grain) },
+      { ...axis, grid: { show: false }, space: 64, size: 30, values: (chart, splits) => labels(splits, grain) },
       { ...axis, grid: { stroke: colour("line"), width: 1 }, size: 56, space: 42, values: (_, splits) => splits.map((value) => short(value)) },
     ],
     series: [
       { label: grain === "minute" ? "Minute" : "Time", value: (_, value) => (value ? at(value * 1000) : "–") },
-      ...series.map((one, index) => line(one, index, shown(one), area && series.length === 1, points)),
+      ...series.map((one, index) => line(one, index, shown(one), area && series.length === 1, one.values.filter((point) => point !== null).length)),
     ],
   };
 }
@@ -62,7 +87,7 @@ function labels(splits, grain) {
 
 function line(one, index, value, area, points) {
   const stroke = colour(`series-${index + 1}`);
-  return { label: one.label, stroke, width: 2, value, points: { show: points < 10, size: 6, fill: stroke }, fill: area ? `${stroke}1f` : undefined };
+  return { label: one.label, stroke, width: 2, value, points: { show: points < 13, size: 6, fill: stroke }, fill: area ? `${stroke}1f` : undefined };
 }
 
 function asTable({ label, times, series, grain, say }) {
@@ -77,7 +102,7 @@ function asTable({ label, times, series, grain, say }) {
   return h("details", { class: "astable", ontoggle: open, "data-key": `table-${label}` }, h("summary", null, "Show as a table"), inside);
 }
 
-/** Columns side by side: {label, value, share}; the first and the last are named beneath. */
+/** Columns side by side: {label, value, share}; named beneath: all of a few, of many the first and the last. */
 export function columns(rows, { label, none = "Nothing in this time." }) {
   if (!rows.length) return empty(none);
   const most = Math.max(...rows.map((row) => row.share), 1e-9);
@@ -85,5 +110,6 @@ export function columns(rows, { label, none = "Nothing in this time." }) {
     h("ul", { class: "columns" }, rows.map((row) =>
       h("li", { title: `${row.label}: ${number(row.value)}` }, h("i", { vars: { share: row.share / most } }),
         h("span", { class: "hidden" }, `${row.label}: ${number(row.value)}`)))),
-    h("div", { class: "ends", "aria-hidden": "true" }, h("span", null, rows[0].label), rows.length > 1 && h("span", null, rows.at(-1).label)));
+    h("div", { class: `ends ${rows.length <= NAMED ? "all" : ""}`, "aria-hidden": "true" },
+      (rows.length <= NAMED ? rows : [rows[0], rows.at(-1)]).map((row) => h("span", null, row.label))));
 }

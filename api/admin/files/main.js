@@ -21,6 +21,7 @@ function showSignIn(words = "") {
   stop();
   document.title = "Sign in · Milepost";
   // No name: were this form ever sent by a browser of its own accord, the key would not be in the address.
+  const account = h("input", { class: "hidden", type: "text", autocomplete: "username", value: "Milepost admin key", readonly: true, tabindex: "-1", "aria-hidden": "true" });
   const input = h("input", { id: "key", type: "password", autocomplete: "current-password", spellcheck: "false", required: true, "aria-describedby": "wrong" });
   const button = h("button", { class: "main", type: "submit" }, "Sign in");
   const wrong = h("div", { id: "wrong", role: "alert" }, words && h("div", { class: "notice bad" }, words));
@@ -39,7 +40,7 @@ function showSignIn(words = "") {
   };
   fill(app, h("main", { class: "signin" }, h("form", { onsubmit: submit },
     brand(), h("h1", null, "Sign in"),
-    h("div", { class: "field" }, h("label", { for: "key" }, "Admin key"), input),
+    h("div", { class: "field" }, account, h("label", { for: "key" }, "Admin key"), input),
     wrong, button,
     h("p", { class: "note" }, "A service key with the scope admin, or a user token that has it. This tab forgets it when it is closed."))));
   input.focus();
@@ -124,9 +125,8 @@ function route() {
   const heading = h("h1", { tabindex: "-1" }, view.title);
   fill(document.querySelector("main"),
     h("div", { class: "head" },
-      h("div", { class: "words" }, heading, h("p", { class: "about" }, view.about)),
-      h("div", { class: "tools" }, view.ranges && ranges(name, parameters), h("div", { id: "own", class: "tools" })),
-      h("div", { class: "through", id: "through" })),
+      h("div", { class: "words" }, heading, h("p", { class: "about" }, view.about), h("p", { class: "through", id: "through" }, "\u00a0")),
+      h("div", { class: "tools" }, view.ranges && ranges(name, parameters), h("div", { id: "own", class: "tools" }))),
     h("div", { id: "view", class: "view", "aria-busy": "true" }));
   if (before !== undefined && before !== name) {
     heading.focus({ preventScroll: true });
@@ -161,9 +161,14 @@ function again(mine) {
   else load(mine);
 }
 
+/** Draw an answer; what has the focus keeps it, what is open stays so, and nothing moves under a selection of text. */
 function draw(mine, context, data, problem = null) {
   const place = document.getElementById("view");
-  const key = place.contains(document.activeElement) || document.getElementById("own").contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const selected = getSelection();
+  if (mine.data && !problem && !selected.isCollapsed && place.contains(selected.anchorNode)) return;
+  const own = document.getElementById("own");
+  const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const sideways = [...place.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
   const open = [...place.querySelectorAll("details[open][data-key]")].map((one) => one.dataset.key);
   place.removeAttribute("aria-busy");
   if (problem) {
@@ -173,9 +178,10 @@ function draw(mine, context, data, problem = null) {
   mine.data = data;
   mine.context = context;
   fill(document.getElementById("through"), current(data));
-  fill(document.getElementById("own"), mine.view.tools?.(data, context));
+  if (!own.contains(document.activeElement)) fill(own, mine.view.tools?.(data, context));
   fill(place, mine.view.show(data, context));
   for (const one of place.querySelectorAll("details[data-key]")) one.open = open.includes(one.dataset.key);
+  place.querySelectorAll(".scroll").forEach((one, index) => (one.scrollLeft = sideways[index] ?? 0));
   if (key) document.querySelector(`main [data-key="${CSS.escape(key)}"]`)?.focus();
 }
 

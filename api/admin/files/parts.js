@@ -14,20 +14,26 @@ export function card(title, inside, options = {}) {
 /** Cards beside each other. */
 export const grid = (...cards) => h("div", { class: "grid" }, cards);
 
+/** Cards beneath each other, beside others. */
+export const stack = (size, ...cards) => h("div", { class: `card-less stack ${size}` }, cards);
+
 /** The large numbers at the top: [label, value, smaller text beneath, class]. */
 export function figures(...rows) {
   return h("dl", { class: "figures" }, rows.map(([label, value, more, sort = ""]) =>
     h("div", { class: `figure ${sort}` }, h("dt", null, label), h("dd", null, value, more && h("div", { class: "more" }, more)))));
 }
 
-/** A table. Columns: {title, cell(row), number?, class?}; where there are no rows, the words of `none`. */
-export function table(columns, rows, { label, none = "Nothing here yet." }) {
+/** A table. Columns: {title, cell(row), number?, class?}; where there are no rows, the words of `none`.
+ * `stacked`: on a small screen each row is a block, each of its cells a line. */
+export function table(columns, rows, { label, none = "Nothing here yet.", stacked = false }) {
   if (!rows.length) return empty(none);
   const kind = (column) => `${column.number ? "number " : ""}${column.class ?? ""}`.trim() || null;
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
-    h("table", null,
-      h("thead", null, h("tr", null, columns.map((column) => h("th", { scope: "col", class: kind(column) }, column.title)))),
-      h("tbody", null, rows.map((row) => h("tr", null, columns.map((column) => h("td", { class: kind(column) }, column.cell(row))))))));
+  // The roles say what a browser forgets of a table whose rows are stacked on a small screen.
+  const cell = (column, row) => h("td", { role: "cell", class: kind(column), "data-title": column.title }, h("div", null, column.cell(row)));
+  return h("div", { class: `scroll ${stacked ? "stacked" : ""}`, tabindex: "0", role: "region", "aria-label": label },
+    h("table", { role: "table" },
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map((column) => h("th", { scope: "col", role: "columnheader", class: kind(column) }, column.title)))),
+      h("tbody", { role: "rowgroup" }, rows.map((row) => h("tr", { role: "row" }, columns.map((column) => cell(column, row)))))));
 }
 
 /** Bars of shares: {label, value, share, of?}. The longest is as long as there is room for, unless `whole`. */
@@ -41,7 +47,7 @@ export function bars(rows, { none = "Nothing in this time.", whole = false } = {
 
 /** One bar; of those who read with their ears nothing, since a number stands beside it. */
 export function track(share, sort = "") {
-  return h("div", { class: `track ${sort}`, "aria-hidden": "true" }, h("i", { vars: { share: Math.max(0, Math.min(1, share)) } }));
+  return h("div", { class: `track ${sort}`, "aria-hidden": "true" }, share > 0 && h("i", { vars: { share: Math.min(1, share) } }));
 }
 
 /** What is shown where there is nothing. */

@@ -28,11 +28,10 @@ function list(rows, context) {
     { title: "Died", class: "tight", cell: (one) => h("span", { title: `${moment(one.deadAt)} UTC` }, ago(one.deadAt)) },
     { title: "Code", class: "tight", cell: (one) => tag(given(one.code, 40), "warn") },
     { title: "Reason", class: "wide", cell: (one) => given(one.message, 200) },
-    { title: "Kind", cell: (one) => given(one.kind, 60) },
-    { title: "Subject", class: "wide", cell: (one) => given(one.subject, 80) },
+    { title: "Action", class: "wide", cell: (one) => [given(one.kind, 60), h("div", { class: "muted" }, given(one.subject, 80))] },
     { title: "Status", class: "tight", cell: (one) => tag(one.status, SORTS[one.status]) },
     { title: "", class: "tight", cell: (one) => buttons(one, context) },
-  ], rows, { label: "Dead letters" });
+  ], rows, { label: "Dead letters", stacked: true });
 }
 
 function buttons(one, context) {

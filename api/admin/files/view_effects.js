@@ -13,9 +13,27 @@ export const effects = {
   about: "Webhooks and other deliveries: what was delivered, what waits, what is dead.",
   every: 10,
   load: ({ parameters, signal }) => ask("v1/admin/effects", { status: parameters.status, limit: 50, cursor: parameters.cursor }, signal),
-  tools: (_, { parameters, go }) => choice("Status", [ALL, "dead", "pending", "delivered", "discarded"], parameters.status ?? ALL, (status) => go({ status: status === ALL ? null : status, cursor: null })),
+  tools: (data, context) => [status(context), context.parameters.status === "dead" && data.effects.length > 0 && retryAll(context)],
   show: (data, context) => grid(card("Newest first", list(data.effects, context), { flush: true }), more(data, context)),
 };
+
+function status({ parameters, go }) {
+  return choice("Status", [ALL, "dead", "pending", "delivered", "discarded"], parameters.status ?? ALL, (status) => go({ status: status === ALL ? null : status, cursor: null }));
+}
+
+function retryAll(context) {
+  const retry = async () => {
+    try {
+      const { retried, refused } = await post("v1/admin/effects/retry", { status: "dead" });
+      say(`${number(retried)} to be delivered again${refused ? `, ${number(refused)} refused: the destination is disabled` : ""}.`);
+    } catch (problem) {
+      say(problem.message);
+    }
+    context.reload();
+  };
+  const ask = () => dialog("Deliver everything that is dead again?", h("p", null, "Every dead delivery, of this page and of the others, is tried again at once."), [["Retry all", "main", retry]]);
+  return h("button", { type: "button", onclick: ask, "data-key": "retry-all" }, "Retry all dead");
+}
 
 function more({ cursor }, { go, parameters }) {
   if (!cursor && !parameters.cursor) return null;
@@ -27,13 +45,13 @@ function more({ cursor }, { go, parameters }) {
 function list(rows, context) {
   if (!rows.length) return empty("No effects.", "They appear when something happens that a webhook or another destination wants to know.");
   return table([
-    { title: "Effect", class: "wide", cell: (one) => [h("button", { class: "plain small", type: "button", "data-key": one.id, onclick: () => details(one, context) }, given(one.type, 60)), h("div", { class: "muted mono" }, given(one.id, 60))] },
+    { title: "Effect", class: "wide", cell: (one) => [h("button", { class: "link", type: "button", "data-key": one.id, onclick: () => details(one, context) }, given(one.type, 60)), h("div", { class: "muted mono" }, given(one.id, 60))] },
     { title: "Subject", class: "wide", cell: (one) => given(one.subject, 80) },
     { title: "Created", class: "tight", cell: (one) => h("span", { title: `${moment(one.createdAt)} UTC` }, ago(one.createdAt)) },
     { title: "Deliveries", cell: (one) => one.deliveries.map(target) },
     { title: "Status", class: "tight", cell: (one) => tag(one.status, SORTS[one.status]) },
     { title: "", class: "tight", cell: (one) => buttons(one, context) },
-  ], rows, { label: "Effects" });
+  ], rows, { label: "Effects", stacked: true });
 }
 
 function target(one) {

@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { given, h, to } from "./dom.js";
 import { ago, clock, duration, moment, number, short } from "./format.js";
-import { card, category, facts, figures, grid, notice, table, tag } from "./parts.js";
+import { card, category, facts, figures, grid, notice, stack, table, tag } from "./parts.js";
 
 export const journeys = {
   title: "Journeys",
@@ -26,7 +26,7 @@ function search({ go, parameters }) {
 // The list.
 
 function latest({ sessions }) {
-  return grid(card("Newest sessions", table(COLUMNS, sessions, { label: "Newest sessions", none: "No session began in this time." }), { flush: true, about: `${number(sessions.length)} shown` }));
+  return grid(card("Newest sessions", table(COLUMNS, sessions, { label: "Newest sessions", none: "No session began in this time.", stacked: true }), { flush: true, about: `${number(sessions.length)} shown` }));
 }
 
 const COLUMNS = [
@@ -56,7 +56,7 @@ function journey(data, { range }) {
     ),
     data.isCut && notice("Only the first part of this session is shown: it is longer than a journey may be."),
     card("In order", timeline(steps), { size: "two-thirds", about: "time since the first step" }),
-    h("div", { class: "card-less third" }, about(session), card("By category", byCategory(categories), { flush: true }), card("Final configuration", final(data.finalConfiguration))),
+    stack("third", about(session), card("By category", byCategory(categories), { flush: true }), card("Final configuration", final(data.finalConfiguration))),
   );
 }
 

@@ -4,7 +4,7 @@ import { ask, events } from "./api.js";
 import { lines } from "./chart.js";
 import { given, h, to } from "./dom.js";
 import { bytes, clock, duration, number, seconds } from "./format.js";
-import { card, figures, grid, notice, table, tag } from "./parts.js";
+import { card, figures, grid, notice, stack, table, tag } from "./parts.js";
 
 const REAL_TIME = "api/admin/analytics/real-time";
 
@@ -27,7 +27,7 @@ export const live = {
     data.shedding === true && notice("The API is shedding clicks and metrics: it answers too slowly."),
     card("Actions per minute", perMinute(data.actionsPerMinute ?? []), { about: "the last 30 minutes, UTC" }),
     card("Latest actions", latest(data.latest ?? []), { flush: true, size: "two-thirds" }),
-    h("div", { class: "third card-less" }, card("Partitions", partitions(data.partitions ?? []), { flush: true }), card("Workers", workers(data.workers ?? []), { flush: true })),
+    stack("third", card("Partitions", partitions(data.partitions ?? []), { flush: true }), card("Workers", workers(data.workers ?? []), { flush: true })),
   ),
 };
 

@@ -17,7 +17,7 @@ export const overview = {
       ["Interactions", number(data.interactions), perSession(data)],
       ["Unique users", number(data.uniqueUsers)],
       ["Conversion", percent(data.conversionRate), `${number(data.completedConfigurations)} completed`],
-      ["Average duration", duration(data.averageSessionDurationMs), "to completion, or the last action"],
+      ["Average duration", duration(data.averageSessionDurationMs), "to completion or the end"],
     ),
     card("Sessions", sessions(data), { about: data.grain === "hour" ? "per hour, UTC" : "per day, UTC" }),
     card("Where sessions stopped", dropped(data), { size: "half", about: "last category of those that did not complete" }),

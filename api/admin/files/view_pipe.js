@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { given, h, to } from "./dom.js";
 import { ago, bytes, clock, number, seconds, short } from "./format.js";
-import { card, figures, grid, notice, table, tag } from "./parts.js";
+import { card, figures, grid, notice, stack, table, tag } from "./parts.js";
 
 export const pipe = {
   title: "Pipe",
@@ -21,11 +21,13 @@ export const pipe = {
       ["Dead letters", h("a", { href: to("dead") }, number(sum(data.deadLetters, "number")))],
       ["Dead deliveries", h("a", { href: to("effects", { status: "dead" }) }, number(sum(data.deliveries.filter((one) => one.status === "dead"), "number")))],
     ),
-    card("Partitions", partitions(data.partitions), { flush: true, size: "half" }),
-    card("Scheduled jobs", schedules(data.schedules), { flush: true, size: "half" }),
-    card("Workers", workers(data.workers), { flush: true, size: "half" }),
-    card("Deliveries", deliveries(data.deliveries), { flush: true, size: "half" }),
-    card("Tables", tables(data.tables), { flush: true, about: "rows are the planner's estimate" }),
+    stack("half",
+      card("Partitions", partitions(data.partitions), { flush: true }),
+      card("Workers", workers(data.workers), { flush: true }),
+      card("Deliveries", deliveries(data.deliveries), { flush: true })),
+    stack("half",
+      card("Scheduled jobs", schedules(data.schedules), { flush: true }),
+      card("Tables", tables(data.tables), { flush: true, about: "those with rows, by the planner's estimate" })),
   ),
 };
 
@@ -58,7 +60,7 @@ function schedules(rows) {
     { title: "Ran", class: "tight", cell: (one) => h("span", { title: `${clock(one.at)} UTC` }, ago(one.at)) },
     { title: "Took", number: true, cell: (one) => seconds(one.seconds) },
     { title: "", class: "tight", cell: (one) => (one.failed ? tag("failed", "bad") : tag("ok", "good")) },
-  ], rows, { label: "Scheduled jobs", none: "Nothing ran yet." });
+  ], rows, { label: "Scheduled jobs", none: "Nothing ran yet.", stacked: true });
 }
 
 function deliveries(rows) {
@@ -76,5 +78,5 @@ function tables(rows) {
     { title: "Rows", number: true, cell: (one) => number(one.rows) },
     { title: "Days", number: true, cell: (one) => (one.days ? number(one.days) : "–") },
     { title: "Size", number: true, cell: (one) => given(one.size, 20) },
-  ], [...rows].sort((a, b) => b.rows - a.rows), { label: "Tables" });
+  ], rows.filter((one) => one.rows > 0).sort((a, b) => b.rows - a.rows), { label: "Tables", none: "No table has rows yet." });
 }

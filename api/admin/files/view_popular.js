@@ -22,7 +22,7 @@ function whole({ configurations }) {
     { title: "Configuration", class: "wide", cell: (one) => pairs(one.configuration) },
     { title: "Sessions", number: true, cell: (one) => number(one.sessions) },
     { title: "Share", number: true, cell: (one) => [percent(one.share), track(one.share / most)] },
-  ], configurations, { label: "Final configurations", none: "No configuration was saved yet." });
+  ], configurations, { label: "Final configurations", none: "No configuration was saved yet.", stacked: true });
 }
 
 function pairs(configuration) {

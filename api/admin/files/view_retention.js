@@ -10,7 +10,10 @@ export const retention = {
   about: "Visitors by the week of their first session (from Monday, UTC), and how many came back in the weeks after.",
   every: 300,
   load: ({ signal }) => ask("api/admin/analytics/retention", { weeks: 12 }, signal),
-  show: ({ cohorts }) => grid(card("Weekly cohorts", cohorts.some((one) => one.visitors) ? heat(cohorts) : empty("Nobody has visited in these weeks."))),
+  show({ cohorts }) {
+    const first = cohorts.findIndex((one) => one.visitors);
+    return grid(card("Weekly cohorts", first < 0 ? empty("Nobody has visited in these weeks.") : heat(cohorts.slice(first))));
+  },
 };
 
 function heat(cohorts) {

@@ -52,7 +52,7 @@ function fullest(rows) {
     { title: "Used", class: "wide", cell: standing },
     { title: "Of limit", number: true, cell: (one) => `${one.percentage} %` },
     { title: "Resets", class: "tight", cell: (one) => (one.periodEnd ? moment(one.periodEnd) : "never") },
-  ], rows, { label: "Nearest to their limits", none: "No counter has a limit yet." });
+  ], rows, { label: "Nearest to their limits", none: "No counter has a limit yet.", stacked: true });
 }
 
 function standing(one) {

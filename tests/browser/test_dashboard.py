@@ -1,0 +1,269 @@
+"""The dashboard in a real browser: sign-in, the API's own numbers, hostile texts, a retry. Pictures lie in tmp_path."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from api.admin import page as dashboard
+from db.settings import Settings
+from jobs.analytics import rolling
+from tests.api.service import Service, running
+from tests.api.test_admin import bury, click
+from tests.browser import chromium
+from tests.browser.chromium import Page
+from tests.worker import receiver
+
+VIEWS = (
+    *("overview", "live", "funnel", "journeys", "popular", "paths", "retention", "onboarding", "referrals"),
+    *("courses", "usage", "performance", "effects", "dead", "pipe"),
+)
+HOSTILE = ("<script>window.harmed=1</script>", '"><img src=x onerror=window.harmed=1>')
+SCRIPT, IMAGE = HOSTILE
+READY = "document.getElementById('view') && !document.querySelector('#view[aria-busy]')"
+
+
+class Operator:
+    """Somebody at the dashboard."""
+
+    def __init__(self, service: Service, page: Page, key: str, shots: Path) -> None:
+        self.service, self.page, self.key, self.shots = service, page, key, shots
+
+    async def signs_in(self, key: str | None = None) -> None:
+        """Type a key and send the form."""
+        await self.page.until("!!document.getElementById('key')")
+        await self.page.js("document.getElementById('key').select()")
+        await self.page.do("Input.insertText", text=key or self.key)
+        await self.page.js("document.querySelector('form button').click()")
+
+    async def goes(self, view: str) -> str:
+        """Open a view and wait for its answer; all of its text."""
+        await self.page.js(f"location.hash = '#/{view}'")
+        await self.page.until(f"location.hash === {json.dumps('#/' + view)} && {READY}")
+        text: str = await self.page.js("document.querySelector('main').textContent")
+        return text
+
+    async def figures(self) -> dict[str, str]:
+        """The large numbers of a view, by their names."""
+        rows = "[...document.querySelectorAll('.figure')]"
+        found: dict[str, str] = await self.page.js(
+            f"Object.fromEntries({rows}.map(one => [one.firstChild.textContent, one.lastChild.firstChild.textContent]))"
+        )
+        return found
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What the browser asked for."""
+        sent = [one for one in self.page.events if one["method"] == "Network.requestWillBeSent"]
+        return [one["params"]["request"] for one in sent]
+
+    def complaints(self) -> list[str]:
+        """Exceptions, and what the policy refused."""
+        thrown = [one for one in self.page.events if one["method"] == "Runtime.exceptionThrown"]
+        logged = [one["params"]["entry"]["text"] for one in self.page.events if one["method"] == "Log.entryAdded"]
+        return [str(one) for one in thrown] + [text for text in logged if "Refused" in text or "violates" in text]
+
+
+@asynccontextmanager
+async def _at(service: Service, tmp_path: Path) -> AsyncIterator[Operator]:
+    profile, shots = tmp_path / "profile", tmp_path / "shots"
+    profile.mkdir()
+    shots.mkdir()
+    print("pictures:", shots)
+    async with chromium.browser(chromium.program(), profile) as page:
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            await page.do(f"{domain}.enable")
+        await page.looks(1360, 900)
+        await page.do("Page.navigate", url=str(service.client.make_url("/admin/")))
+        yield Operator(service, page, await service.make_key("admin"), shots)
+
+
+@pytest.fixture
+async def operator(settings: Settings, tmp_path: Path) -> AsyncIterator[Operator]:
+    """A browser at the sign-in of an API of this test's own, with a drain."""
+    async with running(settings, draining=True) as service, _at(service, tmp_path) as found:
+        yield found
+
+
+async def sessions(service: Service) -> None:
+    """Three sessions, one of which orders; every text that clients give is hostile."""
+    for number in range(3):
+        one = {"sessionId": f"{SCRIPT}{number}"}
+        selection = {"eventType": "selection", "category": IMAGE, "elementId": SCRIPT, "timeSpent": 1200}
+        device = {"type": IMAGE, "width": 360, "height": 740}
+        values = {"selectionValue": SCRIPT, "previousValue": IMAGE, "deviceInfo": device}
+        await service.send({**one, "interaction": selection | values}, "/api/sessions/track-interaction")
+        saved = {"configuration": {SCRIPT: IMAGE}, "trigger": "order_attempt" if number else "auto_save"}
+        await service.send({**one, **saved, "totalPrice": 250_000}, "/api/sessions/save-config")
+        metric = {"metricName": SCRIPT, "value": 12.5, "additionalData": {"path": IMAGE}}
+        last = await service.send({**one, **metric}, "/api/performance/track")
+    await service.settle(last)
+    await roll(service)
+
+
+async def roll(service: Service) -> None:
+    """What the schedule does for the analytics."""
+    done = False
+    while not done:
+        async with service.sql.acquire() as conn, conn.transaction():
+            done = (await rolling.roll(conn, datetime.now(UTC))).is_done
+
+
+async def customers(service: Service, key: str) -> None:
+    """Courses, onboarding, referrals, usage, effects and dead letters with hostile texts."""
+    course = {"title": SCRIPT, "lessons": [{"id": "l1", "title": IMAGE}]}
+    assert (await service.ask("PUT", "/v1/courses/c1", course, by=key)).status == 200
+    enrolled = {"kind": "course.enrolled", "userId": SCRIPT, "data": {"courseId": "c1", "learnerName": IMAGE}}
+    used = {"kind": "usage.recorded", "userId": IMAGE, "data": {"action": "DIAGRAM_UPLOAD", "quantity": 4}}
+    await service.settle(await service.send({"actions": [enrolled, used]}))
+    code = (await service.get(f"/v1/referrals/code?orgId={SCRIPT.replace('/', '%2f')}")).body["code"]
+    await service.send({"orgId": "friend", "code": code}, "/v1/referrals/claim")
+    await receiver.commit(service.sql, [receiver.effect(1, "certificate.issued")])
+    await bury(service, click("again"), message=IMAGE)
+    await bury(service, b"\xff", code=SCRIPT, message=IMAGE)
+
+
+async def test_a_key_is_asked_for_and_forgotten(operator: Operator) -> None:
+    page = operator.page
+    await operator.signs_in("mp_nobody")
+    wrong = "document.querySelector('[role=alert]').textContent"
+    await page.until(f"{wrong}.includes('not known')")
+    reader = await operator.service.make_key("read")
+    await operator.signs_in(reader)
+    await page.until(f"{wrong}.includes('lacks the scope admin')")
+    await operator.signs_in("two words")
+    await page.until(f"{wrong}.includes('no key')")
+    assert await page.js("sessionStorage.length") == 0
+    await page.shot(operator.shots / "sign-in.png")
+    await operator.signs_in()
+    await page.until(READY)
+    await page.do("Page.reload")
+    await page.until(READY)
+    await page.js("document.querySelector('.leave').click()")
+    await page.until("!!document.getElementById('key')")
+    kept = "JSON.stringify([location.href, document.cookie, {...localStorage}, {...sessionStorage}])"
+    assert operator.key not in await page.js(kept)
+    urls = [one["url"] for one in operator.requests()]
+    assert [url for url in urls if "mp_" in url] == []
+    own = str(operator.service.client.make_url("/"))
+    assert [url for url in urls if not url.startswith((own, "data:"))] == []
+    assert operator.complaints() == []
+
+
+async def test_a_key_that_is_revoked_signs_out(operator: Operator) -> None:
+    await operator.signs_in()
+    await operator.page.until(READY)
+    await operator.page.js("sessionStorage.setItem('milepost-admin-key', 'mp_revoked')")
+    await operator.page.do("Page.reload")
+    await operator.page.until("document.querySelector('[role=alert]')?.textContent.includes('signed out')")
+    assert await operator.page.js("sessionStorage.length") == 0
+
+
+async def test_the_overview_shows_what_the_api_says(operator: Operator) -> None:
+    await sessions(operator.service)
+    await operator.signs_in()
+    await operator.page.until(READY)
+    said = (await operator.service.get("/api/admin/analytics/overview?timeRange=7d", by=operator.key)).body
+    await operator.goes("overview?range=7d")
+    shown = await operator.figures()
+    assert said["sessions"] == 3
+    assert shown["Sessions"] == str(said["sessions"])
+    assert shown["Interactions"] == str(said["interactions"])
+    assert shown["Unique users"] == str(said["uniqueUsers"])
+    assert shown["Conversion"] == f"{said['conversionRate'] * 100:.1f} %"
+    await operator.page.until("document.querySelectorAll('.chart canvas').length === 2")
+    assert "current to" in await operator.page.js("document.getElementById('through').textContent")
+    await operator.page.js("document.querySelector('.astable').open = true")
+    await operator.page.until("document.querySelectorAll('.astable tbody tr').length >= 7")
+
+
+async def test_hostile_texts_stay_texts_in_every_view(operator: Operator) -> None:
+    await sessions(operator.service)
+    await customers(operator.service, operator.key)
+    await operator.signs_in()
+    await operator.page.until(READY)
+    seen: set[str] = set()
+    for view in (*VIEWS, f"journeys?session={_quoted(SCRIPT + '1')}", f"performance?metric={_quoted(SCRIPT)}"):
+        text = await operator.goes(view)
+        assert "could not show" not in text, view
+        seen |= {view.split("?", 1)[0] for hostile in HOSTILE if hostile in text}
+        assert await operator.page.js("document.querySelectorAll('main img, main script, #app iframe').length") == 0
+        await operator.page.shot(operator.shots / f"{view.split('?', 1)[0]}.png")
+    assert seen >= {
+        *("overview", "journeys", "popular", "paths", "courses", "usage", "referrals", "performance", "dead"),
+    }
+    assert await operator.page.js("window.harmed") is None
+    assert operator.complaints() == []
+
+
+def _quoted(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+async def test_a_dead_letter_is_retried_and_another_discarded(operator: Operator) -> None:
+    letter, bad = await bury(operator.service, click("again")), await bury(operator.service, b"\xff")
+    await operator.signs_in()
+    await operator.page.until(READY)
+    await operator.goes("dead")
+    await operator.page.js(f"document.querySelector('[data-key=\"retry-{letter}\"]').click()")
+    await operator.page.until("document.getElementById('said').textContent.includes('Sent through the pipe again')")
+    await operator.page.until(f"!document.querySelector('[data-key=\"retry-{letter}\"]')")
+    async with operator.service.sql.acquire() as conn:
+        await _until_applied(operator.service, conn)
+    await operator.page.js(f"document.querySelector('[data-key=\"discard-{bad}\"]').click()")
+    await operator.page.until("document.querySelector('dialog')?.open")
+    await operator.page.js("document.querySelector('dialog .danger').click()")
+    await operator.page.until("document.querySelector('main').textContent.includes('No dead letters')")
+
+
+async def _until_applied(service: Service, conn: asyncpg.Connection) -> None:
+    """The session that the letter is of has it."""
+    answer = await service.send({"kind": "page.viewed", "sessionId": "again", "data": {"path": "/"}})
+    await service.settle(answer)
+    assert await conn.fetchval("SELECT count(*) FROM interaction_events WHERE session_id = 'again'") == 1
+
+
+async def test_it_works_by_keyboard_and_on_a_small_screen(operator: Operator) -> None:
+    page = operator.page
+    await sessions(operator.service)
+    await operator.signs_in()
+    await page.until(READY)
+    await page.js("document.querySelector('.nav a[href^=\"#/funnel\"]').focus()")
+    await page.key("Enter", 13)
+    await page.until(f"document.querySelector('h1').textContent === 'Funnel' && {READY}")
+    assert await page.js("document.activeElement.tagName") == "H1"
+    for scheme in ("light", "dark"):
+        await page.looks(360, 740, scheme)
+        for view in VIEWS:
+            await operator.goes(view)
+            wide = await page.js("document.documentElement.scrollWidth")
+            assert wide <= 360, (view, wide)
+            await page.shot(operator.shots / f"{view}-360-{scheme}.png")
+    assert await page.js("document.querySelector('.menu').getAttribute('aria-expanded')") == "false"
+    await page.js("document.querySelector('.menu').click()")
+    assert await page.js("getComputedStyle(document.querySelector('.nav')).display") == "grid"
+
+
+async def test_an_api_that_fails_is_told(operator: Operator) -> None:
+    await operator.signs_in()
+    await operator.page.until(READY)
+    text = await operator.goes("journeys?session=nobody")
+    assert "there is no such session" in text
+    await operator.page.do("Network.setBlockedURLs", urls=["*/api/admin/analytics/*"])
+    assert "does not answer" in await operator.goes("paths?range=7d")
+    await operator.page.do("Network.setBlockedURLs", urls=[])
+    await operator.page.js("document.querySelector('[data-key=retry]').click()")
+    await operator.page.until("document.querySelector('main').textContent.includes('Nobody went')")
+
+
+def test_every_view_is_looked_at() -> None:
+    names = {path.stem.removeprefix("view_") for path in dashboard.PATH.glob("view_*.js")}
+    assert names == set(VIEWS)

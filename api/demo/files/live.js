@@ -58,6 +58,7 @@ class Stream {
   #abort = null;
   #wake = null;
   #hiding = 0;
+  #refused = null;
   subject = "";
 
   constructor(base, source, ended) {
@@ -107,9 +108,9 @@ class Stream {
   /** One connection, to its end: milliseconds until the next try, or null when none will help. */
   async #once() {
     this.#abort = new AbortController();
-    let response;
+    let response, token;
     try {
-      const token = await this.token();
+      token = await this.token();
       this.subject = subjectOf(token);
       const address = new URL("v1/live", this.base);
       if (this.subject) address.searchParams.set("userId", this.subject);
@@ -119,7 +120,7 @@ class Stream {
     } catch {
       return this.#lost();
     }
-    if (response.status === 401) return this.#unauthorized();
+    if (response.status === 401) return this.#unauthorized(token);
     if (!response.ok) {
       const after = 1000 * Number(response.headers.get("Retry-After") ?? 0);
       if (response.status < 500 && response.status !== 429) {
@@ -130,7 +131,7 @@ class Stream {
     }
     this.#say("live");
     const said = await this.#read(response.body).catch(() => null);
-    return said === "closed" ? this.#unauthorized() : this.#lost();
+    return said === "closed" ? this.#unauthorized(token) : this.#lost();
   }
 
   async #read(body) {
@@ -173,10 +174,12 @@ class Stream {
     return wait * (0.5 + Math.random() / 2);
   }
 
-  /** A page that can make tokens is asked for another one; a token that was given once is spent. */
-  #unauthorized() {
+  /** A page that can make tokens is asked for another one; the same again, or none, is the end. */
+  #unauthorized(token) {
     const wait = this.#lost();
-    if (typeof this.source === "function" && this.#failures < 5) return wait;
+    const isNew = token !== this.#refused;
+    this.#refused = token;
+    if (typeof this.source === "function" && isNew && this.#failures < 5) return Math.min(wait, 1000);
     this.#say("unauthorized");
     return null;
   }

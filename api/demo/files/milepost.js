@@ -127,6 +127,7 @@
       for (const one of batch) queue.splice(queue.indexOf(one), 1);
       if (status >= 400) console.warn(`milepost.js: ${batch.length} actions were refused with ${status}`);
       stopped = status === 401 || status === 403;
+      if (stopped) queue.length = 0;
     }
     if (leaving || !queue.length) keep(STORED, queue.length ? queue.map((one) => one.text) : null);
     if (queue.length) later(final ? 0 : EVERY);

@@ -102,8 +102,7 @@ async def sessions(service: Service) -> None:
         saved = {"configuration": {SCRIPT: IMAGE}, "trigger": "order_attempt" if number else "auto_save"}
         await service.send({**one, **saved, "totalPrice": 250_000}, "/api/sessions/save-config")
         metric = {"metricName": SCRIPT, "value": 12.5, "additionalData": {"path": IMAGE}}
-        last = await service.send({**one, **metric}, "/api/performance/track")
-    await service.settle(last)
+        await service.settle(await service.send({**one, **metric}, "/api/performance/track"))
     await roll(service)
 
 

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from api import ending, errors, flags, health, ingest, openapi, protocol, sessions
 from api.admin import dead_letters, overviews
 from api.admin import page as dashboard
+from api.analytics import real_time
 from api.analytics import routes as analytics
 from api.auth.senders import Auth
 from api.certificates import routes as certificates
@@ -67,6 +68,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/metrics", health.exposition),
         *live.ROUTES,
         *analytics.ROUTES,
+        *real_time.ROUTES,
         *overviews.ROUTES,
         *dead_letters.ROUTES,
         *dashboard.ROUTES,
@@ -103,6 +105,8 @@ def make(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(lambda _: certificates.lifetime(app, settings))
     app.cleanup_ctx.append(live.lifetime)
     app.on_shutdown.append(live.end)
+    app.cleanup_ctx.append(real_time.lifetime)
+    app.on_shutdown.append(real_time.end)
     return app
 
 
@@ -162,7 +166,10 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     auth = Auth(settings, client, pool)
     reads = Reads(client)
     pace = Pace(settings.shed_above)
-    state = app[STATE] = State(settings, client, pool, journal, reads, auth, Rates(settings), waiting, clock, pace)
+    replica = await _replica(settings)
+    state = app[STATE] = State(
+        *(settings, client, pool, journal, reads, auth, Rates(settings), waiting, clock, pace, replica)
+    )
     await _check(state)
     governing = Governing(state)
     await governing.start()
@@ -182,6 +189,13 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     await state.rates.close()
     await client.aclose()
     pool.terminate()
+    if replica is not None:
+        replica.terminate()
+
+
+async def _replica(settings: Settings) -> asyncpg.Pool | None:
+    url = settings.read_database_url
+    return await connect.pool(settings, "milepost-answers", 10, url) if url else None
 
 
 async def _check(state: State) -> None:
@@ -205,7 +219,7 @@ async def _watch(state: State) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         metrics.fold()
-        state.pace.look()
+        state.pace.look(monotonic())
         metrics.SHEDDING.set(state.pace.is_slow)
         try:
             if not state.ready:

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
-from api import ending, errors, flags, health, ingest, openapi, protocol, sessions
+from api import errors, flags, health, ingest, openapi, protocol, sessions
 from api.auth.senders import Auth
 from api.certificates import routes as certificates
 from api.clock import Clock
@@ -33,7 +33,7 @@ from api.state import STATE, State
 from api.usage import accounts, plans, reports
 from api.usage import routes as usage
 from api.waiting import Waiting
-from db import connect, log, metrics, partitions, stream
+from db import connect, ending, log, metrics, partitions, stream
 from db.settings import Settings
 from db.stream import Log, Unavailable
 from db.wire import Reads

@@ -64,7 +64,7 @@ class Publisher:
         for subject, suffix in wanted:
             await client.publish(subject, body, headers={"Nats-Msg-Id": one.message_id + suffix})
         # The client's flush sends its PING ahead of what it still holds: an answer would say nothing of our messages.
-        while client.pending_data_size and client.is_connected:
+        while client.pending_data_size and client.is_connected:  # noqa: ASYNC110 - the client has no event for it
             await asyncio.sleep(0)
         await client.flush(seconds)
         # The server says no before it answers the flush. It does not say to which message: to be safe, to ours.

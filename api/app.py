@@ -36,7 +36,7 @@ from api.waiting import Waiting
 from db import connect, ending, log, metrics, partitions, stream
 from db.settings import Settings
 from db.stream import Log, Unavailable
-from db.wire import Reads
+from db.wire import Shared
 
 logger = log.get("api")
 
@@ -149,23 +149,22 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     waiting = Waiting(client, settings.partitions)
     clock = Clock(asyncio.get_running_loop())
     auth = Auth(settings, client, pool)
-    reads = Reads(client)
-    state = app[STATE] = State(settings, client, pool, journal, reads, auth, Rates(settings), waiting, clock)
+    shared = Shared(client)
+    state = app[STATE] = State(settings, client, pool, journal, shared, auth, Rates(settings, shared), waiting, clock)
     await _check(state)
     governing = Governing(state)
     await governing.start()
     journal.start()
-    reads.start()
+    shared.start()
     waiting.start()
     watch = asyncio.create_task(_watch(state), name="watch")
     yield
     await ending.ended(watch)
     await governing.stop()
     await journal.stop()
-    await reads.stop()
+    await shared.stop()
     await waiting.stop()
     await auth.close()
-    await state.rates.close()
     await client.aclose()
     pool.terminate()
 

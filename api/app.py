@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
-from api import ending, errors, flags, health, ingest, openapi, protocol, sessions
+from api import errors, flags, health, ingest, openapi, protocol, sessions
 from api.admin import dead_letters, overviews
 from api.admin import page as dashboard
 from api.analytics import real_time
@@ -39,10 +39,10 @@ from api.state import STATE, State
 from api.usage import accounts, plans, reports
 from api.usage import routes as usage
 from api.waiting import Waiting
-from db import connect, log, metrics, partitions, stream
+from db import connect, ending, log, metrics, partitions, stream
 from db.settings import Settings
 from db.stream import Log, Unavailable
-from db.wire import Reads
+from db.wire import Shared
 
 logger = log.get("api")
 _warn = log.Seldom(logger, seconds=60)
@@ -164,17 +164,15 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     waiting = Waiting(client, settings.partitions)
     clock = Clock(asyncio.get_running_loop())
     auth = Auth(settings, client, pool)
-    reads = Reads(client)
-    pace = Pace(settings.shed_above)
+    shared = Shared(client)
+    rates, pace = Rates(settings, shared), Pace(settings.shed_above)
     replica = await _replica(settings)
-    state = app[STATE] = State(
-        *(settings, client, pool, journal, reads, auth, Rates(settings), waiting, clock, pace, replica)
-    )
+    state = app[STATE] = State(*(settings, client, pool, journal, shared, auth, rates, waiting, clock, pace, replica))
     await _check(state)
     governing = Governing(state)
     await governing.start()
     journal.start()
-    reads.start()
+    shared.start()
     waiting.start()
     tasks = [asyncio.create_task(_watch(state), name="watch"), asyncio.create_task(_hand_over(state), name="pace")]
     yield
@@ -183,10 +181,9 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     await _flush(state)
     await governing.stop()
     await journal.stop()
-    await reads.stop()
+    await shared.stop()
     await waiting.stop()
     await auth.close()
-    await state.rates.close()
     await client.aclose()
     pool.terminate()
     if replica is not None:

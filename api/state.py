@@ -16,7 +16,7 @@ from api.rates import Rates
 from api.waiting import Waiting
 from db.settings import Settings
 from db.stream import Log
-from db.wire import Reads
+from db.wire import Shared
 from jobs.catalog import Catalog, default
 from jobs.usage.plans import Plans
 
@@ -29,7 +29,7 @@ class State:
     redis: Redis
     pool: asyncpg.Pool
     log: Log
-    reads: Reads
+    shared: Shared
     auth: Auth
     rates: Rates
     waiting: Waiting

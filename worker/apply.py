@@ -230,7 +230,8 @@ async def _record_family(
         done.fresh += [action for _, action, _ in new]
     if any(action.reply for _, action, _ in items):
         for _, action, _ in new:
-            firsts[family.table(action.kind).table, action.subject, action.id] = family.outcome(states, action)
+            key = (family.table(action.kind).table, action.subject, action.id)
+            firsts[key] = action.kind, family.outcome(states, action)
         _reply(family, items, new, firsts, done)
 
 
@@ -250,7 +251,8 @@ def _take(emitted: Emitted, new: list[Item], done: Applied) -> list[Item]:
 
 
 _Key = tuple[str, str, str]
-_Firsts = dict[_Key, Outcome]
+_Firsts = dict[_Key, tuple[str, Outcome]]
+"""Kind and outcome of what was applied under an id."""
 
 
 async def _known(
@@ -260,7 +262,7 @@ async def _known(
     first_seen: Mapping[str, datetime | None],
     since: datetime,
 ) -> _Firsts:
-    """Which (table, subject, id) were applied before, with their first outcome.
+    """Which (table, subject, id) were applied before, as what kind, with their first outcome.
 
     Each day's partition costs a probe of 3 us for every id: subjects first seen today are looked for in today's alone.
     """
@@ -274,7 +276,7 @@ async def _known(
     for (table, begin), actions in groups.items():
         subjects, ids = [action.subject for action in actions], [action.id for action in actions]
         for row in await conn.fetch(queries[table], subjects, ids, begin):
-            known[table, row["subject"], row["id"]] = family.known(row)
+            known[table, row["subject"], row["id"]] = row["kind"], family.known(row)
     return known
 
 
@@ -300,9 +302,16 @@ def _reply(family: Family, items: Sequence[Item], new: Sequence[Item], firsts: _
     counted = {id(action) for _, action, _ in new}
     for _, action, _ in items:
         if action.reply is not None:
-            outcome = firsts.get((family.table(action.kind).table, action.subject, action.id))
-            if outcome is not None:
-                done.replies.append(Reply(action.reply, outcome, id(action) not in counted))
+            first = firsts.get((family.table(action.kind).table, action.subject, action.id))
+            if first is not None:
+                kind, outcome = first
+                told = outcome if kind == action.kind else _reused(kind)
+                done.replies.append(Reply(action.reply, told, id(action) not in counted))
+
+
+def _reused(kind: str) -> Outcome:
+    """For an id that another kind has: nothing was done, and the outcome of the first is no answer to this."""
+    return {"error": "id_reused", "message": f"the id belongs to an action of the kind {kind}: send a new id"}
 
 
 async def isolate(

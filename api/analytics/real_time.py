@@ -11,14 +11,14 @@ from typing import Any, Final
 import msgspec
 from aiohttp import hdrs, web
 
-from api import ending, errors
+from api import errors
 from api.auth.senders import require
 from api.cors import CORS
 from api.errors import Problem, unauthorized
 from api.live import event_stream
 from api.live.event_stream import EventStream
 from api.state import STATE, State
-from db import keys, log, stream
+from db import ending, keys, log, stream
 from jobs import status
 from jobs.analytics import answers, now
 

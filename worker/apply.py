@@ -20,6 +20,7 @@ from jobs.action import OWN_ID, Action
 from jobs.effects import outbox
 from jobs.families import BY_KIND, FAMILIES
 from jobs.family import NOTHING, Effect, Emitted, Family, Live, Outcome
+from jobs.privacy.tombstones import Erased
 from worker.seen import Seen
 
 QUERIES: Final = sql.read("pipe")
@@ -65,6 +66,8 @@ class Applied:
     fresh: list[Action] = field(default_factory=list)
     duplicates: list[Action] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
+    erased: int = 0
+    """Actions that were dropped, because whose they are was erased."""
     replies: list[Reply] = field(default_factory=list)
     models: list[tuple[str, bytes]] = field(default_factory=list)
     born: dict[str, list[str]] = field(default_factory=dict)
@@ -144,6 +147,32 @@ def _one_by_one(position: Position, body: bytes, into: Applied) -> list[Action]:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             into.dead.append(DeadLetter(position, "", "", "", "undecodable", str(error), bytes(record)))
     return good
+
+
+def keep_out(done: Applied, erased: Erased) -> None:
+    """Drop what is of somebody erased, before any of it leaves a trace."""
+    if not erased:
+        return
+    items: list[Item] = []
+    for position, action, payload in done.items:
+        if (cleared := erased.cleared(action)) is not None:
+            items.append((position, cleared, payload))
+        elif action.reply is not None:
+            done.replies.append(Reply(action.reply, _ERASED, duplicate=False))
+    dead = [letter for letter in done.dead if _may_be_buried(letter, erased)]
+    done.erased = len(done.items) - len(items) + len(done.dead) - len(dead)
+    done.items, done.dead = items, dead
+
+
+_ERASED: Final[Outcome] = {"error": "erased", "message": "the person whose action this is was erased"}
+
+
+def _may_be_buried(letter: DeadLetter, erased: Erased) -> bool:
+    """What is no action is kept: nobody knows whose it is."""
+    try:
+        return erased.cleared(_action.decode(letter.body)) is not None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
 
 
 def _dead(position: Position, action: Action, code: str, message: str) -> DeadLetter:

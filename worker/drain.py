@@ -166,6 +166,7 @@ class Drain:
                 kinds[action.kind] += 1
             for kind, number in kinds.items():
                 counter.labels(kind).inc(number)
+        metrics.ERASED.inc(done.erased)
         if done.items:
             oldest = min(action.received_at for _, action, _ in done.items)
             metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))

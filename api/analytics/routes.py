@@ -27,7 +27,7 @@ METRIC: Final = "api_response_time"
 Asked = Callable[[asyncpg.Connection, web.Request, State, datetime], Awaitable[Answer]]
 
 
-def _route(path: str, asked: Asked) -> web.RouteDef:
+def route(path: str, asked: Asked) -> web.RouteDef:
     """A read of one answer, by admins, in one snapshot of the database."""
 
     async def handle(request: web.Request) -> web.Response:
@@ -102,11 +102,11 @@ def _is_text(text: str) -> bool:
 
 
 ROUTES: Final = (
-    _route("overview", _overview),
-    _route("user-journey", _journey),
-    _route("popular-configs", _popular),
-    _route("conversion-funnel", _funnel),
-    _route("performance", _performance),
-    _route("retention", _retention),
-    _route("paths", _paths),
+    route("overview", _overview),
+    route("user-journey", _journey),
+    route("popular-configs", _popular),
+    route("conversion-funnel", _funnel),
+    route("performance", _performance),
+    route("retention", _retention),
+    route("paths", _paths),
 )

@@ -12,9 +12,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
-from api import ending, errors, flags, health, ingest, openapi, protocol, sessions
+from api import errors, flags, health, ingest, openapi, protocol, sessions
 from api.admin import dead_letters, overviews
 from api.admin import page as dashboard
+from api.analytics import real_time
 from api.analytics import routes as analytics
 from api.auth.senders import Auth
 from api.certificates import routes as certificates
@@ -39,10 +40,10 @@ from api.state import STATE, State
 from api.usage import accounts, plans, reports
 from api.usage import routes as usage
 from api.waiting import Waiting
-from db import connect, log, metrics, partitions, stream
+from db import connect, ending, log, metrics, partitions, stream
 from db.settings import Settings
 from db.stream import Log, Unavailable
-from db.wire import Reads
+from db.wire import Shared
 
 logger = log.get("api")
 _warn = log.Seldom(logger, seconds=60)
@@ -68,6 +69,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/metrics", health.exposition),
         *live.ROUTES,
         *analytics.ROUTES,
+        *real_time.ROUTES,
         *overviews.ROUTES,
         *dead_letters.ROUTES,
         *dashboard.ROUTES,
@@ -105,6 +107,8 @@ def make(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(lambda _: certificates.lifetime(app, settings))
     app.cleanup_ctx.append(live.lifetime)
     app.on_shutdown.append(live.end)
+    app.cleanup_ctx.append(real_time.lifetime)
+    app.on_shutdown.append(real_time.end)
     return app
 
 
@@ -162,14 +166,15 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     waiting = Waiting(client, settings.partitions)
     clock = Clock(asyncio.get_running_loop())
     auth = Auth(settings, client, pool)
-    reads = Reads(client)
-    pace = Pace(settings.shed_above)
-    state = app[STATE] = State(settings, client, pool, journal, reads, auth, Rates(settings), waiting, clock, pace)
+    shared = Shared(client)
+    rates, pace = Rates(settings, shared), Pace(settings.shed_above)
+    replica = await _replica(settings)
+    state = app[STATE] = State(*(settings, client, pool, journal, shared, auth, rates, waiting, clock, pace, replica))
     await _check(state)
     governing = Governing(state)
     await governing.start()
     journal.start()
-    reads.start()
+    shared.start()
     waiting.start()
     tasks = [asyncio.create_task(_watch(state), name="watch"), asyncio.create_task(_hand_over(state), name="pace")]
     yield
@@ -178,12 +183,18 @@ async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[N
     await _flush(state)
     await governing.stop()
     await journal.stop()
-    await reads.stop()
+    await shared.stop()
     await waiting.stop()
     await auth.close()
-    await state.rates.close()
     await client.aclose()
     pool.terminate()
+    if replica is not None:
+        replica.terminate()
+
+
+async def _replica(settings: Settings) -> asyncpg.Pool | None:
+    url = settings.read_database_url
+    return await connect.pool(settings, "milepost-answers", 10, url) if url else None
 
 
 async def _check(state: State) -> None:
@@ -207,7 +218,7 @@ async def _watch(state: State) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         metrics.fold()
-        state.pace.look()
+        state.pace.look(monotonic())
         metrics.SHEDDING.set(state.pace.is_slow)
         try:
             if not state.ready:

@@ -13,10 +13,9 @@ import asyncpg
 import msgspec
 from redis.exceptions import RedisError
 
-from api import ending
 from api.state import State
 from api.usage import in_force
-from db import flags, keys, log, stored_catalog
+from db import ending, flags, keys, log, stored_catalog
 from db.flags import Flags
 from jobs import catalog as catalogs
 from jobs.families import FAMILIES

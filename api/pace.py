@@ -56,13 +56,16 @@ class Pace:
         n, total, most = self._rows.get(key, (0, 0.0, value))
         self._rows[key] = (n + 1, total + value, max(most, value))
 
-    def look(self) -> None:
-        """Judge the window that is over. The p95 is above the limit exactly when more than a 20th is."""
-        if time.monotonic() - self._looked < FLUSH_SECONDS:
+    def look(self, now: float) -> None:
+        """Judge the window that is over, if it is. The p95 is above the limit exactly when more than a 20th is.
+
+        `now`: of time.monotonic().
+        """
+        if now - self._looked < FLUSH_SECONDS:
             return
         self.is_slow = bool(self.above) and self._window >= LEAST and self._late * 20 > self._window
         self._window = self._late = 0
-        self._looked = time.monotonic()
+        self._looked = now
 
     async def flush(self, pool: asyncpg.Pool) -> None:
         """Hand over what was gathered; it stays when Postgres does not take it."""

@@ -37,7 +37,7 @@ async def after(request: web.Request, state: State) -> bool:
 async def model(state: State, subject: str, name: str, load: Load) -> bytes | None:
     """The read model `name` of a subject; None when neither Redis nor Postgres has it."""
     partition = stream.partition_of(subject, state.log.partitions)
-    held = await state.reads.get(keys.model(partition, name))
+    held: bytes | None = await state.shared.get(keys.model(partition, name))
     if held:
         _hit.add()
         return held

@@ -16,7 +16,7 @@ from api.rates import Rates
 from api.waiting import Waiting
 from db.settings import Settings
 from db.stream import Log
-from db.wire import Reads
+from db.wire import Shared
 from jobs.catalog import Catalog, default
 from jobs.usage.plans import Plans
 
@@ -29,12 +29,14 @@ class State:
     redis: Redis
     pool: asyncpg.Pool
     log: Log
-    reads: Reads
+    shared: Shared
     auth: Auth
     rates: Rates
     waiting: Waiting
     clock: Clock
     pace: Pace
+    replica: asyncpg.Pool | None = None
+    """Answers of analytics, where READ_DATABASE_URL is set."""
     ready: bool = False
     """Redis and the count of partitions have been checked."""
     catalog: Catalog = field(default_factory=default)
@@ -43,6 +45,11 @@ class State:
     """Every plan's versions in force, now or later; looked for anew twice a second."""
     off: frozenset[str] = frozenset()
     """Kinds that an operator has switched off; looked for anew twice a second."""
+
+    @property
+    def answering(self) -> asyncpg.Pool:
+        """Where analytics reads."""
+        return self.replica or self.pool
 
     @property
     def closed(self) -> frozenset[str]:

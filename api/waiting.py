@@ -12,8 +12,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from api import ending
-from db import keys, log, stream
+from db import ending, keys, log, stream
 from db.stream import Position
 
 logger = log.get("waiting")

@@ -236,7 +236,7 @@ def _check(console: Console, played: Played, applied: Applied | None) -> None:
 
 def _look_next(console: Console, url: str, key: str, database: str, stretch: Stretch) -> None:
     query = "SELECT last_category, count(*), round(avg(total_price)) FROM user_sessions GROUP BY 1 ORDER BY 2 DESC"
-    rows = {"every route": f"{url}/docs"}
+    rows = {"dashboard": f"{url}/admin/", "every route": f"{url}/docs"}
     if stretch.example:
         rows["one session"] = f"curl -s {url}/v1/sessions/{stretch.example} -H 'Authorization: Bearer {key}'"
     if stretch.metered:

@@ -94,6 +94,7 @@ def show(dev: Dev, file: Path) -> None:
     console = Console(soft_wrap=True, highlight=False)
     rows = {
         "API": dev.url,
+        "dashboard": f"{dev.url}/admin/ with the adminKey",
         "docs": f"{dev.url}/docs",
         "a user": f"{dev.url}/demo/#token={dev.userToken}",
         "metrics": f"{dev.url}/metrics",
@@ -103,7 +104,7 @@ def show(dev: Dev, file: Path) -> None:
     }
     console.print("\n  [bold]Milepost is up.[/] Ctrl-C stops it; the next start finds its data again.\n")
     for name, value in rows.items():
-        console.print(f"  [cyan]{name:<9}[/]", end="")
+        console.print(f"  [cyan]{name:<10}[/]", end="")
         console.print(value, markup=False)
     console.print("\n  try it:")
     console.print(f"  curl -s {dev.url}/v1/actions -H 'Authorization: Bearer {dev.serviceKey}' \\", markup=False)

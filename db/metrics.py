@@ -36,6 +36,7 @@ FLUSH_ACTIONS: Final = Histogram(
 APPLIED: Final = Counter("milepost_actions_applied", "Actions applied to Postgres, first time", ["kind"])
 DUPLICATES: Final = Counter("milepost_actions_duplicate", "Actions whose id was applied before", ["kind"])
 DEAD: Final = Counter("milepost_actions_dead", "Actions sent to the dead letters", ["code"])
+ERASED: Final = Counter("milepost_actions_erased", "Actions dropped, because their person was erased")
 BATCH: Final = Histogram(
     "milepost_batch_actions", "Actions in one applied batch", buckets=(1, 10, 50, 100, 500, 1000, 2500, 5000, 10_000)
 )

@@ -216,6 +216,18 @@ CREATE TABLE public.effects (
     number integer NOT NULL
 );
 
+CREATE TABLE public.erasures (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    person text NOT NULL,
+    user_id text,
+    anonymous_ids text[] DEFAULT '{}'::text[] NOT NULL,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL,
+    positions jsonb,
+    removed jsonb DEFAULT '{}'::jsonb NOT NULL,
+    done_at timestamp with time zone,
+    CONSTRAINT erasures_check CHECK (((done_at IS NULL) OR ((user_id IS NULL) AND (anonymous_ids = '{}'::text[]))))
+);
+
 CREATE TABLE public.flags (
     family text NOT NULL COLLATE pg_catalog."C",
     enabled boolean NOT NULL,
@@ -413,7 +425,8 @@ CREATE TABLE public.partitions (
     position_seq bigint DEFAULT 0 NOT NULL,
     reread_ms bigint DEFAULT 0 NOT NULL,
     reread_seq bigint DEFAULT 0 NOT NULL,
-    applied_at timestamp with time zone
+    applied_at timestamp with time zone,
+    erased bigint DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE public.performance_metrics (
@@ -455,6 +468,12 @@ CREATE TABLE public.plan_limits (
     custom_ai_training boolean GENERATED ALWAYS AS (((body -> 'features'::text) ? 'custom_ai_training'::text)) STORED NOT NULL,
     white_labeling boolean GENERATED ALWAYS AS (((body -> 'features'::text) ? 'white_labeling'::text)) STORED NOT NULL,
     CONSTRAINT plan_limits_source_check CHECK ((source = ANY (ARRAY['catalog'::text, 'admin'::text])))
+);
+
+CREATE TABLE public.privacy_key (
+    is_only boolean DEFAULT true NOT NULL,
+    key bytea NOT NULL,
+    CONSTRAINT privacy_key_is_only_check CHECK (is_only)
 );
 
 CREATE TABLE public.referral_codes (
@@ -512,6 +531,11 @@ CREATE TABLE public.session_rollups (
     visitor text NOT NULL,
     hour timestamp with time zone NOT NULL,
     counted bytea NOT NULL
+);
+
+CREATE TABLE public.tombstones (
+    digest bytea NOT NULL,
+    until timestamp with time zone
 );
 
 CREATE TABLE public.tracked_events (
@@ -780,6 +804,9 @@ ALTER TABLE ONLY public.destinations
 ALTER TABLE ONLY public.effects
     ADD CONSTRAINT effects_pkey PRIMARY KEY (subject, id);
 
+ALTER TABLE ONLY public.erasures
+    ADD CONSTRAINT erasures_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.flags
     ADD CONSTRAINT flags_pkey PRIMARY KEY (family);
 
@@ -819,6 +846,9 @@ ALTER TABLE ONLY public.performance_metrics
 ALTER TABLE ONLY public.plan_limits
     ADD CONSTRAINT plan_limits_pkey PRIMARY KEY (plan, version);
 
+ALTER TABLE ONLY public.privacy_key
+    ADD CONSTRAINT privacy_key_pkey PRIMARY KEY (is_only);
+
 ALTER TABLE ONLY public.referral_codes
     ADD CONSTRAINT referral_codes_pkey PRIMARY KEY (code);
 
@@ -848,6 +878,9 @@ ALTER TABLE ONLY public.service_keys
 
 ALTER TABLE ONLY public.session_rollups
     ADD CONSTRAINT session_rollups_pkey PRIMARY KEY (session_id);
+
+ALTER TABLE ONLY public.tombstones
+    ADD CONSTRAINT tombstones_pkey PRIMARY KEY (digest);
 
 ALTER TABLE ONLY public.tracked_events
     ADD CONSTRAINT tracked_events_pkey PRIMARY KEY (subject, id, received_at);
@@ -890,6 +923,8 @@ CREATE INDEX deliveries_status ON public.deliveries USING btree (status, created
 CREATE INDEX effects_created ON public.effects USING btree (created_at, number, message_id);
 
 CREATE INDEX effects_message ON public.effects USING btree (message_id);
+
+CREATE UNIQUE INDEX erasures_open ON public.erasures USING btree (person) WHERE (done_at IS NULL);
 
 CREATE INDEX follow_ups_created ON public.follow_ups USING btree (created_at);
 

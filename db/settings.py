@@ -15,11 +15,11 @@ from db import allowed
 Durability = Literal["memory", "fsync", "replica"]
 
 
-_RATE = re.compile(r"([1-9]\d*(/| per )([1-9]\d* )?(second|minute|hour|day)s?)?")
+RATE = re.compile(r"((?P<amount>[1-9]\d*)(/| per )((?P<number>[1-9]\d*) )?(?P<unit>second|minute|hour|day)s?)?")
 
 
 def _rate(value: str) -> str:
-    if _RATE.fullmatch(value) is None:
+    if RATE.fullmatch(value) is None:
         raise ValueError("a rate looks like 100/minute or 6000 per 5 minutes; empty for none")
     return value
 

@@ -1,4 +1,4 @@
-"""One connection to Redis for many callers at once, and reads that share its round trips."""
+"""One connection to Redis for many callers at once, and commands that share its round trips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
 Command = tuple[str | int | bytes, ...]
-READ_SECONDS: Final = 2.0
+SECONDS: Final = 2.0
+_Answer = asyncio.Future[Any]
 
 
 class Wire:
@@ -50,65 +51,84 @@ async def _response(connection: AbstractConnection) -> Any:
         return error
 
 
-class Reads:
-    """GETs of all concurrent requests in one packet each turn, as the log does with what comes in."""
+class Shared:
+    """Commands of all concurrent requests in one packet each turn, as the log does with what comes in."""
 
     def __init__(self, client: Redis) -> None:
         self._wire = Wire(client)
-        self._asked: dict[str, list[asyncio.Future[bytes | None]]] = {}
+        self._gets: dict[str, list[_Answer]] = {}
+        self._asked: list[tuple[Command, _Answer]] = []
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to read, on the running loop."""
+        """Begin to send, on the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.create_task(self._run(), name="reads")
+        self._task = asyncio.create_task(self._run(), name="shared")
 
     async def stop(self) -> None:
         """End; who still waits is told so."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        _answer(self._asked, exceptions.ConnectionError("shutting down"))
+        _fail(self._taken()[1], exceptions.ConnectionError("shutting down"))
         await self._wire.close()
 
-    def get(self, key: str) -> asyncio.Future[bytes | None]:
+    def get(self, key: str) -> _Answer:
         """The value of a key; the future raises RedisError when Redis does not answer."""
-        future: asyncio.Future[bytes | None] = self._loop.create_future()
-        self._asked.setdefault(key, []).append(future)
+        future: _Answer = self._loop.create_future()
+        self._gets.setdefault(key, []).append(future)
         self._wake.set()
         return future
+
+    def ask(self, command: Command) -> _Answer:
+        """The answer of one command. Whether one that failed was carried out is not known, and it is not sent again."""
+        future: _Answer = self._loop.create_future()
+        self._asked.append((command, future))
+        self._wake.set()
+        return future
+
+    def _taken(self) -> tuple[list[Command], list[Sequence[_Answer]]]:
+        """What is to be sent now, and who waits for each."""
+        gets, asked = self._gets, self._asked
+        self._gets, self._asked = {}, []
+        commands: list[Command] = [("GET", key) for key in gets]
+        waiting: list[Sequence[_Answer]] = list(gets.values())
+        for command, future in asked:
+            commands.append(command)
+            waiting.append((future,))
+        return commands, waiting
 
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            asked, self._asked = self._asked, {}
+            commands, waiting = self._taken()
             try:
-                async with asyncio.timeout(READ_SECONDS):
-                    values = await self._wire.send([("GET", key) for key in asked])
+                async with asyncio.timeout(SECONDS):
+                    answers = await self._wire.send(commands)
             except (RedisError, OSError, TimeoutError) as error:
-                _answer(asked, exceptions.ConnectionError(str(error) or type(error).__name__))
+                _fail(waiting, exceptions.ConnectionError(str(error) or type(error).__name__))
                 continue
             except BaseException:
-                _answer(asked, exceptions.ConnectionError("shutting down"))
+                _fail(waiting, exceptions.ConnectionError("shutting down"))
                 raise
-            for futures, value in zip(asked.values(), values, strict=True):
+            for futures, value in zip(waiting, answers, strict=True):
                 for future in futures:
                     if not future.done():
                         _settle(future, value)
 
 
-def _settle(future: asyncio.Future[bytes | None], value: bytes | Exception | None) -> None:
+def _settle(future: _Answer, value: Any) -> None:
     if isinstance(value, Exception):
         future.set_exception(value)
     else:
         future.set_result(value)
 
 
-def _answer(asked: dict[str, list[asyncio.Future[bytes | None]]], error: Exception) -> None:
-    for futures in asked.values():
+def _fail(waiting: Sequence[Sequence[_Answer]], error: Exception) -> None:
+    for futures in waiting:
         for future in futures:
             if not future.done():
                 future.set_exception(error)

@@ -23,6 +23,7 @@ from jobs.bar import Bar
 from jobs.checkpoint import Checkpoint
 from jobs.effects import command as effects_command
 from jobs.family import Difference
+from jobs.privacy import command as privacy_command
 from jobs.usage import command as usage_command
 
 T = TypeVar("T")
@@ -44,6 +45,8 @@ letters = typer.Typer(
 )
 app.add_typer(letters, name="dead")
 app.add_typer(effects_command.app, name="effects")
+app.command("export")(privacy_command.export_)
+app.command("erase")(privacy_command.erase_)
 app.command("recalculate")(usage_command.recalculate)
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 

@@ -138,8 +138,13 @@ def as_json(row: asyncpg.Record) -> str:
     if action is None:
         shown["bytes"] = row["body"].hex()
     else:
-        shown["action"] = msgspec.structs.asdict(action) | {"data": _data(action.data)}
+        shown["action"] = as_shown(action)
     return json.dumps(shown, indent=2, default=str)
+
+
+def as_shown(action: Action) -> dict[str, Any]:
+    """An action with its data as it reads."""
+    return msgspec.structs.asdict(action) | {"data": _data(action.data)}
 
 
 def _data(data: bytes) -> object:

@@ -19,7 +19,7 @@ Row = tuple[Any, ...]
 class Facts:
     """One fact table: `known` is the query that tells which (subject, id) it already holds, with their outcomes.
 
-    known: $1 subjects text[], $2 ids text[], $3 not before timestamptz -> subject, id, and the columns of `outcome`.
+    known: $1 subjects text[], $2 ids text[], $3 not before timestamptz -> subject, id, kind, the columns of `outcome`.
     """
 
     table: str

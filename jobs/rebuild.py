@@ -129,20 +129,8 @@ class Rebuild:
                 yield
             return
         async with self.conn.transaction():
-            await self._lock(partition)
+            await hold(self.conn, partition)
             yield
-
-    async def _lock(self, partition: int) -> None:
-        """Wait for the worker that holds the partition; its batches take fractions of a second."""
-        for _ in range(LOCK_TRIES):
-            try:
-                async with self.conn.transaction():
-                    await self.conn.execute(QUERIES["limit_wait"], f"{LOCK_SECONDS * 1000:.0f}ms")
-                    await self.conn.execute(QUERIES["wait_for_partition"], partition)
-                return
-            except asyncpg.LockNotAvailableError:
-                continue
-        raise Busy(f"partition {partition} was locked for {LOCK_SECONDS * LOCK_TRIES:g} s: see `python -m jobs status`")
 
     async def _drop(self, models: list[str]) -> None:
         await self.client.delete(*models)
@@ -152,6 +140,22 @@ class Rebuild:
 
     async def _drop_again(self) -> None:
         await self.client.delete(*self._dropped.popleft()[1])
+
+
+async def hold(conn: asyncpg.Connection, partition: int) -> None:
+    """Keep the workers from a partition until the caller's transaction ends; their batches take fractions of a second.
+
+    Raises Busy.
+    """
+    for _ in range(LOCK_TRIES):
+        try:
+            async with conn.transaction():
+                await conn.execute(QUERIES["limit_wait"], f"{LOCK_SECONDS * 1000:.0f}ms")
+                await conn.execute(QUERIES["wait_for_partition"], partition)
+            return
+        except asyncpg.LockNotAvailableError:
+            continue
+    raise Busy(f"partition {partition} was locked for {LOCK_SECONDS * LOCK_TRIES:g} s: see `python -m jobs status`")
 
 
 def _differing(

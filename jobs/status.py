@@ -143,7 +143,7 @@ async def _from_redis(settings: Settings, status: Status, held: dict[int, Partit
         number = len(held) or int(await client.get(keys.PARTITIONS) or 0)
         await _backlog(client, number, held)
         beats = await _hash(client, keys.WORKERS)
-        status.workers = [_worker(name.decode(), msgspec.json.decode(beat)) for name, beat in sorted(beats.items())]
+        status.workers = [worker(name.decode(), msgspec.json.decode(beat)) for name, beat in sorted(beats.items())]
         runs = await _hash(client, keys.SCHEDULES)
         status.schedules = [_schedule(name.decode(), msgspec.json.decode(run)) for name, run in sorted(runs.items())]
 
@@ -167,7 +167,7 @@ async def _backlog(client: Redis, number: int, held: dict[int, Partition]) -> No
         found.lag_seconds = round(lags[partition], 3)
 
 
-def _worker(name: str, beat: dict[str, Any]) -> Worker:
+def worker(name: str, beat: dict[str, Any]) -> Worker:
     age = max(0.0, time.time() - beat["at"])
     rate = beat["applied"] / max(1.0, beat["at"] - beat["started"])
     return Worker(name, age < DEAD_AFTER, round(age, 1), beat["applied"], round(rate, 1), beat["failure"])

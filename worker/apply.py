@@ -20,6 +20,7 @@ from jobs.action import OWN_ID, Action
 from jobs.effects import outbox
 from jobs.families import BY_KIND, FAMILIES
 from jobs.family import NOTHING, Effect, Emitted, Family, Live, Outcome
+from jobs.privacy.tombstones import Erased
 from worker.seen import Seen
 
 QUERIES: Final = sql.read("pipe")
@@ -65,6 +66,8 @@ class Applied:
     fresh: list[Action] = field(default_factory=list)
     duplicates: list[Action] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
+    erased: int = 0
+    """Actions that were dropped, because whose they are was erased."""
     replies: list[Reply] = field(default_factory=list)
     models: list[tuple[str, bytes]] = field(default_factory=list)
     born: dict[str, list[str]] = field(default_factory=dict)
@@ -144,6 +147,32 @@ def _one_by_one(position: Position, body: bytes, into: Applied) -> list[Action]:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             into.dead.append(DeadLetter(position, "", "", "", "undecodable", str(error), bytes(record)))
     return good
+
+
+def keep_out(done: Applied, erased: Erased) -> None:
+    """Drop what is of somebody erased, before any of it leaves a trace."""
+    if not erased:
+        return
+    items: list[Item] = []
+    for position, action, payload in done.items:
+        if (cleared := erased.cleared(action)) is not None:
+            items.append((position, cleared, payload))
+        elif action.reply is not None:
+            done.replies.append(Reply(action.reply, _ERASED, duplicate=False))
+    dead = [letter for letter in done.dead if _may_be_buried(letter, erased)]
+    done.erased = len(done.items) - len(items) + len(done.dead) - len(dead)
+    done.items, done.dead = items, dead
+
+
+_ERASED: Final[Outcome] = {"error": "erased", "message": "the person whose action this is was erased"}
+
+
+def _may_be_buried(letter: DeadLetter, erased: Erased) -> bool:
+    """What is no action is kept: nobody knows whose it is."""
+    try:
+        return erased.cleared(_action.decode(letter.body)) is not None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
 
 
 def _dead(position: Position, action: Action, code: str, message: str) -> DeadLetter:
@@ -230,7 +259,8 @@ async def _record_family(
         done.fresh += [action for _, action, _ in new]
     if any(action.reply for _, action, _ in items):
         for _, action, _ in new:
-            firsts[family.table(action.kind).table, action.subject, action.id] = family.outcome(states, action)
+            key = (family.table(action.kind).table, action.subject, action.id)
+            firsts[key] = action.kind, family.outcome(states, action)
         _reply(family, items, new, firsts, done)
 
 
@@ -250,7 +280,8 @@ def _take(emitted: Emitted, new: list[Item], done: Applied) -> list[Item]:
 
 
 _Key = tuple[str, str, str]
-_Firsts = dict[_Key, Outcome]
+_Firsts = dict[_Key, tuple[str, Outcome]]
+"""Kind and outcome of what was applied under an id."""
 
 
 async def _known(
@@ -260,7 +291,7 @@ async def _known(
     first_seen: Mapping[str, datetime | None],
     since: datetime,
 ) -> _Firsts:
-    """Which (table, subject, id) were applied before, with their first outcome.
+    """Which (table, subject, id) were applied before, as what kind, with their first outcome.
 
     Each day's partition costs a probe of 3 us for every id: subjects first seen today are looked for in today's alone.
     """
@@ -274,7 +305,7 @@ async def _known(
     for (table, begin), actions in groups.items():
         subjects, ids = [action.subject for action in actions], [action.id for action in actions]
         for row in await conn.fetch(queries[table], subjects, ids, begin):
-            known[table, row["subject"], row["id"]] = family.known(row)
+            known[table, row["subject"], row["id"]] = row["kind"], family.known(row)
     return known
 
 
@@ -300,9 +331,16 @@ def _reply(family: Family, items: Sequence[Item], new: Sequence[Item], firsts: _
     counted = {id(action) for _, action, _ in new}
     for _, action, _ in items:
         if action.reply is not None:
-            outcome = firsts.get((family.table(action.kind).table, action.subject, action.id))
-            if outcome is not None:
-                done.replies.append(Reply(action.reply, outcome, id(action) not in counted))
+            first = firsts.get((family.table(action.kind).table, action.subject, action.id))
+            if first is not None:
+                kind, outcome = first
+                told = outcome if kind == action.kind else _reused(kind)
+                done.replies.append(Reply(action.reply, told, id(action) not in counted))
+
+
+def _reused(kind: str) -> Outcome:
+    """For an id that another kind has: nothing was done, and the outcome of the first is no answer to this."""
+    return {"error": "id_reused", "message": f"the id belongs to an action of the kind {kind}: send a new id"}
 
 
 async def isolate(

@@ -14,6 +14,8 @@ from db import live, log, metrics, models, sql, stream
 from db.connect import Server
 from db.stream import Position
 from jobs.families import FAMILIES
+from jobs.privacy import tombstones
+from jobs.privacy.tombstones import Erased
 from worker import apply
 from worker.apply import Applied
 from worker.seen import Seen
@@ -35,6 +37,7 @@ class Cursor:
     generation: str = ""
     seen: Mapping[str, Seen] = field(default_factory=lambda: {family.name: Seen() for family in FAMILIES})
     """Of each family; two of them may have the same subject."""
+    erased: Erased = field(default_factory=Erased)
     isolate: bool = False
     """The last try was poisoned: the next one isolates."""
 
@@ -86,6 +89,9 @@ async def run(
             await _clean(conn, client, partition, generation, position)
         done = Applied(end, generation)
         apply.decode(entries, done, ISOLATED if cursor.isolate else limit)
+        if row["erased"] != cursor.erased.version:
+            cursor.erased = await tombstones.load(conn, row["erased"])
+        apply.keep_out(done, cursor.erased)
         # 3 to 6. Facts, states and dead letters are in the transaction: all of them or none.
         await _apply(conn, cursor, done, dedupe_days, replay=position < reread)
         await apply.bury(conn, partition, done.dead)

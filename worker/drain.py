@@ -15,7 +15,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db import connect, days, live, log, metrics, models, stream
+from db import connect, days, ending, live, log, metrics, models, stream
 from db.connect import Server
 from db.settings import Settings
 from jobs.family import Outcome
@@ -73,7 +73,7 @@ class Drain:
         contended_since: float | None = None
         failures = 0
         # asyncpg's rollback may fail while it is being cancelled, and its error then stands in the place of the cancel.
-        while not _cancelled():
+        while not ending.asked():
             try:
                 done = await self._daily(cursor)
                 failures = 0
@@ -82,7 +82,7 @@ class Drain:
                     contended_since = await self._contended(contended_since or time.monotonic())
                     continue
                 contended_since = None
-                if not done.entries and not _cancelled():
+                if not done.entries and not ending.asked():
                     await stream.wait(self.client, partition, cursor.position, BLOCK_MS)
             except apply.Poisoned as error:
                 logger.warning("a batch holds a poison action: isolating it", partition=partition, error=str(error))
@@ -166,6 +166,7 @@ class Drain:
                 kinds[action.kind] += 1
             for kind, number in kinds.items():
                 counter.labels(kind).inc(number)
+        metrics.ERASED.inc(done.erased)
         if done.items:
             oldest = min(action.received_at for _, action, _ in done.items)
             metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
@@ -201,11 +202,6 @@ class Drain:
             logger.warning("a batch was rolled back; trying again", **said)
         self.failures[partition] = reason
         await asyncio.sleep(_pause(failures))
-
-
-def _cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _pause(failures: int) -> float:

@@ -24,7 +24,7 @@ from arq.typing import WorkerCoroutine
 from arq.utils import timestamp_ms
 from redis.exceptions import RedisError
 
-from db import connect, keys, log
+from db import connect, ending, keys, log
 from db.settings import Settings
 from jobs.effects import carriers, destinations
 from jobs.effects.deliveries import Courier
@@ -69,12 +69,12 @@ class Outbox:
     async def run(self) -> None:
         """Hand over and deliver, until cancelled; jobs under way have 5 s to end."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._always(self._hand_over), name="outbox-out")
+            tasks.create_task(ending.surely(self._always(self._hand_over)), name="outbox-out")
             tasks.create_task(self._always(self._deliver), name="outbox-jobs")
 
     async def _always(self, work: Any) -> None:
         """Begin anew whatever happens, unless cancelled."""
-        while True:
+        while not ending.asked():
             try:
                 await work()
             except (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
@@ -101,7 +101,7 @@ class Outbox:
             async with _redis(settings) as redis, carriers.opened(settings) as out:
                 running = worker(settings, redis, self, Courier(pool, out, settings.webhook_timeout))
                 try:
-                    await running.main()
+                    await ending.surely(running.main())
                 finally:
                     await arq_redis.stop(running)
         finally:

@@ -18,7 +18,7 @@ import prometheus_client
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db import connect, keys, log, partitions, stream
+from db import connect, ending, keys, log, partitions, stream
 from db.settings import Settings, stop
 from db.stream import Log
 from worker import drain, schedule
@@ -58,9 +58,9 @@ async def run(settings: Settings) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(draining.run(), name="drain")
             tasks.create_task(schedule.run(settings, pool, client), name="arq")
-            tasks.create_task(follow_ups.run(), name="follow-ups")
+            tasks.create_task(ending.surely(follow_ups.run()), name="follow-ups")
             tasks.create_task(outbox.run(), name="outbox")
-            tasks.create_task(_beat(client, draining), name="heartbeat")
+            tasks.create_task(ending.surely(_beat(client, draining)), name="heartbeat")
     except asyncio.CancelledError:
         logger.info("stopped")
     finally:

@@ -23,7 +23,7 @@ from arq.typing import WorkerCoroutine
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db import days, keys, log, models, sql, stream
+from db import days, ending, keys, log, models, sql, stream
 from db.settings import Settings
 from jobs.courses.lookups import Lookups
 from jobs.tracking import session
@@ -170,7 +170,7 @@ def worker(settings: Settings, redis: ArqRedis, pool: asyncpg.Pool, client: Redi
 
 async def run(settings: Settings, pool: asyncpg.Pool, client: Redis) -> None:
     """Run arq; when its Redis goes away for longer than its own retries, begin anew."""
-    while True:
+    while not ending.asked():
         try:
             await _serve(settings, pool, client)
         except (RedisError, OSError) as error:
@@ -185,7 +185,7 @@ async def _serve(settings: Settings, pool: asyncpg.Pool, client: Redis) -> None:
     try:
         running = worker(settings, redis, pool, client)
         try:
-            await running.main()
+            await ending.surely(running.main())
         finally:
             await arq_redis.stop(running)
     finally:

@@ -29,6 +29,7 @@ def _list(properties: Json) -> Json:
 
 _SESSIONS: Final = _object(
     {
+        "appliedThrough": _AT,
         "from": _AT,
         "to": _AT,
         "sessions": _list(
@@ -58,6 +59,7 @@ _COURSE: Final[Json] = {
 }
 _COURSES: Final = _object(
     {
+        "appliedThrough": _AT,
         "totals": _object(_COURSE),
         "courses": _list({"courseId": _TEXT, "title": _TEXT_OR_NONE, "isDeleted": _YES_OR_NO, **_COURSE}),
     }

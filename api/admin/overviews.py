@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
@@ -10,17 +10,15 @@ import msgspec
 from aiohttp import web
 
 from api import pages, time_range
+from api.analytics.routes import route
 from api.state import STATE, State
 from db import sql
 from jobs import status
-from jobs.analytics.answers import share
+from jobs.analytics.answers import Answer, share
 
 QUERIES: Final = sql.read("admin")
-BASE: Final = "/api/admin/analytics"
 LATEST, MOST = 50, 200
 COURSES: Final = 1000
-
-Told = Callable[[asyncpg.Connection, web.Request, State], Awaitable[dict[str, Any]]]
 
 
 def answer(body: object) -> web.Response:
@@ -36,20 +34,8 @@ async def operator(request: web.Request) -> State:
     return state
 
 
-def _route(path: str, told: Told) -> web.RouteDef:
-    """A read by admins, in one snapshot of the database."""
-
-    async def handle(request: web.Request) -> web.Response:
-        state = await operator(request)
-        async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-            body = await told(conn, request, state)
-        return answer(body)
-
-    return web.get(f"{BASE}/{path}", handle)
-
-
-async def _sessions(conn: asyncpg.Connection, request: web.Request, state: State) -> dict[str, Any]:
-    wanted = time_range.read(request, state.clock.now(), "24h")
+async def _sessions(conn: asyncpg.Connection, request: web.Request, _: State, now: datetime) -> Answer:
+    wanted = time_range.read(request, now, "24h")
     rows = await conn.fetch(QUERIES["latest_sessions"], *wanted, pages.number(request, "limit", LATEST, MOST))
     return {"from": wanted.begin, "to": wanted.end, "sessions": [_session(row) for row in rows]}
 
@@ -70,7 +56,7 @@ def _session(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-async def _courses(conn: asyncpg.Connection, request: web.Request, _: State) -> dict[str, Any]:
+async def _courses(conn: asyncpg.Connection, request: web.Request, _: State, now: datetime) -> Answer:
     """`completionRate`: of those enrolled, 0..1; certificates are the valid ones."""
     rows = await conn.fetch(QUERIES["courses_overview"], pages.number(request, "limit", COURSES, COURSES))
     return {"totals": _course(_sum(rows)), "courses": [_described(row) for row in rows]}
@@ -106,7 +92,7 @@ async def pipe(request: web.Request) -> web.Response:
 
 
 ROUTES: Final = (
-    _route("sessions", _sessions),
-    _route("courses", _courses),
+    route("sessions", _sessions),
+    route("courses", _courses),
     web.get("/api/admin/pipe", pipe),
 )

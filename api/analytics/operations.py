@@ -122,6 +122,30 @@ _JOURNEY: Final = _object(
         "isCut": {"type": "boolean"},
     }
 )
+_REAL_TIME: Final = _object(
+    {
+        **_THROUGH,
+        "at": _AT,
+        "activeSessions": _COUNT,
+        "actionsPerMinute": _list({"minute": _AT, "actions": _COUNT}),
+        "latest": _list({"at": _AT, "kind": _TEXT, "name": _TEXT_OR_NONE, "sessionId": _TEXT}),
+        "api": _object({"requests": _COUNT, "p50Ms": _VALUE, "p95Ms": _VALUE}),
+        "shedding": {"type": "boolean", "description": "this process sheds clicks and metrics"},
+        "partitions": _list(
+            {"partition": _COUNT, "backlogBytes": _COUNT, "lagSeconds": {"type": "number", "minimum": 0}}
+        ),
+        "workers": _list(
+            {
+                "name": _TEXT,
+                "alive": {"type": "boolean"},
+                "beatSeconds": {"type": "number"},
+                "applied": _COUNT,
+                "rate": {"type": "number"},
+                "failure": _TEXT_OR_NONE,
+            }
+        ),
+    }
+)
 _RANGES: Final = ("TimeRange", "From", "To")
 _CUT: Final = (
     "A range of up to 48 hours is cut to whole hours, a longer one to whole UTC days; `from` and `to` say to which. "
@@ -184,6 +208,22 @@ OPERATIONS: Final = (
         f"{_CUT} Steps are categories and pages; `share`: of all that left `from`.",
         *_RANGES,
         "AnalyticsLimit",
+    ),
+    Operation(
+        *("GET", f"{BASE}/real-time", "readRealTime", "What happens now"),
+        {200: ("What happens now.", JSON, _REAL_TIME)},
+        "Sessions that did something within five minutes and have not ended; actions of sessions in each of the last "
+        "30 minutes; the 20 newest; the API's own times of the last five minutes in ms; how far the log is behind.",
+        codes=(*WHO, "database_unavailable", "log_unavailable"),
+        security=BY_HEADER,
+    ),
+    Operation(
+        *("GET", "/api/admin/live", "listenRealTime", "What happens now, as events"),
+        {200: ("Server-sent events without an end.", "text/event-stream", {"type": "string"})},
+        "Every two seconds an event `now` with the answer of `/api/admin/analytics/real-time`, or `fault` with a "
+        "`code` while it cannot be read. `closed` with a `code` comes before the end when the sender may look no more.",
+        codes=(*WHO, "streams_full", "not_ready"),
+        security=BY_HEADER,
     ),
 )
 

@@ -27,16 +27,20 @@ METRIC: Final = "api_response_time"
 Asked = Callable[[asyncpg.Connection, web.Request, State, datetime], Awaitable[Answer]]
 
 
-def _route(path: str, asked: Asked) -> web.RouteDef:
+def route(path: str, asked: Asked) -> web.RouteDef:
     """A read of one answer, by admins, in one snapshot of the database."""
 
     async def handle(request: web.Request) -> web.Response:
         state = request.app[STATE]
         await state.auth.sender(request, "admin")
         now = state.clock.now()
-        async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-            body = await asked(conn, request, state, now)
-            body["appliedThrough"] = await answers.through(conn, now)
+        try:
+            async with state.answering.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+                body = await asked(conn, request, state, now)
+                body["appliedThrough"] = await answers.through(conn, now)
+        except asyncpg.SerializationError:
+            # A replica ends a read that keeps it from going on.
+            raise Problem("database_unavailable", "the database ended this read: send it again") from None
         headers = {"Cache-Control": "no-store"}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
 
@@ -67,7 +71,8 @@ async def _popular(conn: asyncpg.Connection, request: web.Request, state: State,
 
 
 async def _performance(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
-    found = await answers.performance(conn, _span(request, now), request.query.get("metric", METRIC)[:256])
+    metric = request.query.get("metric", METRIC)[:256]
+    found = await answers.performance(conn, _span(request, now), metric if _is_text(metric) else "")
     return found | {"metrics": await answers.metric_names(conn)}
 
 
@@ -83,7 +88,7 @@ async def _journey(conn: asyncpg.Connection, request: web.Request, state: State,
     session_id = request.query.get("sessionId", "")
     if not session_id:
         raise Problem("invalid_parameter", "sessionId names the session", details={"path": "sessionId"})
-    rows = await conn.fetch(TRACKING["load_sessions"], [session_id]) if "\0" not in session_id else []
+    rows = await conn.fetch(TRACKING["load_sessions"], [session_id]) if _is_text(session_id) else []
     if not rows:
         raise Problem("not_found", "there is no such session")
     session = Session(*rows[0])
@@ -91,12 +96,17 @@ async def _journey(conn: asyncpg.Connection, request: web.Request, state: State,
     return found | await journey.read(conn, session.subject, session_id)
 
 
+def _is_text(text: str) -> bool:
+    """Whether Postgres may hold this at all."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 ROUTES: Final = (
-    _route("overview", _overview),
-    _route("user-journey", _journey),
-    _route("popular-configs", _popular),
-    _route("conversion-funnel", _funnel),
-    _route("performance", _performance),
-    _route("retention", _retention),
-    _route("paths", _paths),
+    route("overview", _overview),
+    route("user-journey", _journey),
+    route("popular-configs", _popular),
+    route("conversion-funnel", _funnel),
+    route("performance", _performance),
+    route("retention", _retention),
+    route("paths", _paths),
 )

@@ -95,9 +95,7 @@ async def _send(field: Field, user_id: str, kind: str, data: dict[str, Any], sai
     call.positions.append(update.position)
     if update.outcome is None:
         return ok(call, "request.accepted", data=None) | {"code": "accepted"}
-    row = update.outcome.get("progress")
-    if row is None:
-        raise Problem("id_reused", "the id belongs to an action of another kind: send a new Idempotency-Key")
+    row = update.outcome["progress"]
     return ok(call, said, data=row | {"watch_time_seconds": whole(row["watch_time_seconds"])})
 
 

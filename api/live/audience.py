@@ -10,11 +10,11 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from api import ending, errors
+from api import errors
 from api.errors import Problem
 from api.live import event_stream
 from api.live.listener import Listener
-from db import keys, live, log, metrics, stream
+from db import ending, keys, live, log, metrics, stream
 from db.live import AGAIN, MARK, Entry
 from db.stream import Position
 

@@ -104,8 +104,7 @@ async def update_progress(request: web.Request) -> web.Response:
     (update,) = await _send(state, sender, [draft], wait)
     if update.outcome is None:
         return updates.accepted(update, {})
-    said = _said(update, "progress")
-    answer = {"success": True, "progress": said, "isFirstTime": update.outcome["isFirstTime"]}
+    answer = {"success": True, **{name: update.outcome[name] for name in ("progress", "isFirstTime")}}
     return _answer(answer, limits)
 
 
@@ -123,7 +122,7 @@ def _close(kind: str) -> Handler:
         (update,) = await _send(state, sender, [draft], wait)
         if update.outcome is None:
             return updates.accepted(update, {})
-        return _answer({"success": True, "status": _said(update, "status")}, limits)
+        return _answer({"success": True, "status": update.outcome["status"]}, limits)
 
     return handler
 
@@ -145,7 +144,7 @@ async def skip_rest(request: web.Request) -> web.Response:
     update = (await _send(state, sender, drafts, wait))[-1]
     if update.outcome is None:
         return updates.accepted(update, {})
-    return _answer({"success": True, "status": _said(update, "status")}, limits)
+    return _answer({"success": True, "status": update.outcome["status"]}, limits)
 
 
 def _of_step(draft: Draft, step: str) -> Draft:
@@ -187,15 +186,6 @@ async def _send(state: State, sender: Sender, drafts: list[Draft], wait: float) 
         return await updates.send_all(state, sender, drafts, wait)
     except Problem as problem:
         raise ingest.relocated("$", problem) from None
-
-
-def _said(update: Update, name: str) -> Any:
-    """A part of the outcome; the id of an action of another kind brings that one's outcome, without it."""
-    if update.outcome is None or name not in update.outcome:
-        raise Problem(
-            "id_reused", "the id belongs to an action of another kind: send a new one", details={"path": "$.id"}
-        )
-    return update.outcome[name]
 
 
 def _answer(body: dict[str, Any], limits: dict[str, str]) -> web.Response:

@@ -31,7 +31,7 @@ async def overview(request: web.Request) -> web.Response:
     """GET /v1/admin/usage/overview: usage by plan and by meter."""
     state, now = await _operator(request)
     async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-        accounts = await conn.fetch(QUERIES["count_usage_accounts"], now)
+        accounts = await conn.fetch(QUERIES["count_accounts_by_plan"], now)
         found = await conn.fetch(QUERIES["usage_by_plan"], now, _near(state))
     return _answer({"at": now, "nearPercent": _near(state), **told(accounts, found, state.plans.default)})
 

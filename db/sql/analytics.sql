@@ -70,5 +70,9 @@ SELECT e.at, e.id, e.kind, NULL, e.event, NULL, NULL, NULL, NULL, NULL, NULL, NU
 FROM tracked_events e WHERE e.subject = $1 COLLATE "C" AND e.session_id = $2
 ORDER BY at, id LIMIT $3;
 
+-- name: latest_actions
+SELECT latest FROM rolled;
+
 -- name: active_sessions
+-- of the last minutes; one that has been open for more than a day is not looked for
 SELECT count(*) FROM user_sessions WHERE ended_at IS NULL AND last_at >= $1 AND at >= $1 - interval '1 day';

@@ -5,10 +5,10 @@ SELECT (SELECT key FROM certificate_key), pg_advisory_xact_lock_shared(731057517
 -- name: known_course_events
 -- which of these (subject, id) were applied since $3; OFFSET 0 demands an index probe for each, where a planner without
 -- statistics took ten times as long to hash the whole day
-SELECT e.subject, e.id, e.outcome
+SELECT e.subject, e.id, e.kind, e.outcome
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
 CROSS JOIN LATERAL (
-    SELECT f.subject, f.id, f.outcome FROM course_events f
+    SELECT f.subject, f.id, f.kind, f.outcome FROM course_events f
     WHERE f.subject = k.subject COLLATE "C" AND f.id = k.id COLLATE "C" AND f.received_at >= $3
     OFFSET 0
 ) e;

@@ -8,7 +8,7 @@ SELECT count(*) FROM partitions;
 
 -- name: lock_partition
 -- no row: another transaction moves this partition
-SELECT generation, ARRAY[position_ms, position_seq] AS position, ARRAY[reread_ms, reread_seq] AS reread
+SELECT generation, ARRAY[position_ms, position_seq] AS position, ARRAY[reread_ms, reread_seq] AS reread, erased
 FROM partitions WHERE id = $1 FOR UPDATE SKIP LOCKED;
 
 -- name: advance

@@ -1,9 +1,9 @@
 -- name: known_referral_events
 -- which of these (subject, id) were applied since $3, with what was decided then; OFFSET 0 as in tracking.sql
-SELECT e.subject, e.id, e.outcome
+SELECT e.subject, e.id, e.kind, e.outcome
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
 CROSS JOIN LATERAL (
-    SELECT f.subject, f.id, f.outcome FROM referral_events f
+    SELECT f.subject, f.id, f.kind, f.outcome FROM referral_events f
     WHERE f.subject = k.subject COLLATE "C" AND f.id = k.id COLLATE "C" AND f.received_at >= $3
     OFFSET 0
 ) e;

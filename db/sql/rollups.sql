@@ -6,6 +6,11 @@ SELECT pg_try_advisory_xact_lock(7310575178854134886);
 -- the same for who must have its turn
 SELECT pg_advisory_xact_lock(7310575178854134886);
 
+-- name: drop_configurations
+DELETE FROM configurations c WHERE NOT EXISTS (
+    SELECT FROM rollups r WHERE r.measure = 'configuration' AND r.key = c.digest
+);
+
 -- name: take_changes
 -- the oldest $1 notes, as long as those before it name fewer than $2 sessions; rows that a batch is still writing are
 -- not seen: the next pass takes them
@@ -94,6 +99,9 @@ INSERT INTO session_rollups (session_id, visitor, hour, counted)
 SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bytea[])
 ON CONFLICT (session_id) DO UPDATE SET
     visitor = EXCLUDED.visitor, hour = EXCLUDED.hour, counted = EXCLUDED.counted;
+
+-- name: drop_counted
+DELETE FROM session_rollups WHERE session_id = ANY($1::text[]) RETURNING visitor, hour, counted;
 
 -- name: load_visitor_hours
 SELECT h.visitor, h.hour FROM unnest($1::text[]) AS k (visitor) JOIN visitor_hours h ON h.visitor = k.visitor COLLATE "C";

@@ -1,7 +1,7 @@
 -- name: known_interaction_events
 -- which of these (subject, id) were applied since $3; OFFSET 0 demands an index probe for each, where a planner without
 -- statistics took ten times as long to hash the whole day
-SELECT e.subject, e.id, e.session_id
+SELECT e.subject, e.id, 'interaction.recorded' AS kind, e.session_id
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
 CROSS JOIN LATERAL (
     SELECT f.subject, f.id, f.session_id FROM interaction_events f
@@ -12,7 +12,7 @@ CROSS JOIN LATERAL (
 -- name: known_configuration_snapshots
 -- which of these (subject, id) were applied since $3; OFFSET 0 demands an index probe for each, where a planner without
 -- statistics took ten times as long to hash the whole day
-SELECT e.subject, e.id, e.session_id
+SELECT e.subject, e.id, 'configuration.saved' AS kind, e.session_id
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
 CROSS JOIN LATERAL (
     SELECT f.subject, f.id, f.session_id FROM configuration_snapshots f
@@ -23,7 +23,7 @@ CROSS JOIN LATERAL (
 -- name: known_performance_metrics
 -- which of these (subject, id) were applied since $3; OFFSET 0 demands an index probe for each, where a planner without
 -- statistics took ten times as long to hash the whole day
-SELECT e.subject, e.id, e.session_id
+SELECT e.subject, e.id, 'metric.recorded' AS kind, e.session_id
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
 CROSS JOIN LATERAL (
     SELECT f.subject, f.id, f.session_id FROM performance_metrics f
@@ -34,10 +34,10 @@ CROSS JOIN LATERAL (
 -- name: known_tracked_events
 -- which of these (subject, id) were applied since $3; OFFSET 0 demands an index probe for each, where a planner without
 -- statistics took ten times as long to hash the whole day
-SELECT e.subject, e.id, e.session_id
+SELECT e.subject, e.id, e.kind, e.session_id
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
 CROSS JOIN LATERAL (
-    SELECT f.subject, f.id, f.session_id FROM tracked_events f
+    SELECT f.subject, f.id, f.kind, f.session_id FROM tracked_events f
     WHERE f.subject = k.subject COLLATE "C" AND f.id = k.id COLLATE "C" AND f.received_at >= $3
     OFFSET 0
 ) e;

@@ -1,9 +1,9 @@
 -- name: known_usage_records
 -- which of these (subject, id) were applied since $3, with what was said then; OFFSET 0 as in tracking.sql
-SELECT e.subject, e.id, e.action, e.booked, e.period_start, e.period_end, e.outcome
+SELECT e.subject, e.id, e.kind, e.action, e.booked, e.period_start, e.period_end, e.outcome
 FROM unnest($1::text[], $2::text[]) AS k (subject, id)
 CROSS JOIN LATERAL (
-    SELECT f.subject, f.id, f.action, f.booked, f.period_start, f.period_end, f.outcome FROM usage_records f
+    SELECT f.subject, f.id, f.kind, f.action, f.booked, f.period_start, f.period_end, f.outcome FROM usage_records f
     WHERE f.subject = k.subject COLLATE "C" AND f.id = k.id COLLATE "C" AND f.received_at >= $3
     OFFSET 0
 ) e;

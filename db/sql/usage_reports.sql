@@ -12,7 +12,7 @@ GROUP BY 1, 2;
 SELECT min(to_date(right(c.relname, 8), 'YYYYMMDD'))::timestamp AT TIME ZONE 'UTC'
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'usage_records'::regclass;
 
--- name: count_usage_accounts
+-- name: count_accounts_by_plan
 -- subjects by plan at $1; null: the default one
 SELECT CASE WHEN next_plan_at <= $1 THEN next_plan ELSE plan END AS plan, count(*) AS subjects
 FROM usage_accounts GROUP BY 1;

@@ -8,7 +8,7 @@ that of what changed, never that of what is there.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -82,14 +82,25 @@ async def _roll(
     if not ids:
         return 0
     found = await counting.sessions(conn, ids)
+    gone = set(ids) - {one.session_id for one in found}
+    await _take_back(conn, sorted(gone), sums)
     large = [s.session_id for s in found if counting.size(s) > OFTEN_MOST and s.session_id not in due]
     if large:
         await conn.execute(QUERIES["defer_changes"], large, moment(cells.cut(now.timestamp(), "minute") + cells.MINUTE))
         found = [one for one in found if one.session_id not in set(large)]
     latest: list[Latest] = []
     await recount(conn, found, funnel, sums, latest)
-    await _tell_latest(conn, latest)
-    return len(found)
+    await _tell_latest(conn, latest, gone.union(one.session_id for one in found))
+    return len(found) + len(gone)
+
+
+async def _take_back(conn: asyncpg.Connection, gone: Sequence[str], sums: Sums) -> None:
+    """Sessions that are not there any more count for nothing."""
+    moved: dict[tuple[str, int], int] = defaultdict(int)
+    for old in await conn.fetch(QUERIES["drop_counted"], gone) if gone else ():
+        cells.add(sums.counts, cells.difference(cells.spread(cells.unpack(old["counted"])), {}))
+        moved[old["visitor"], int(old["hour"].timestamp())] -= 1
+    await _visitors(conn, dict(sorted(moved.items())), sums)
 
 
 async def recount(
@@ -121,10 +132,10 @@ async def recount(
     await _visitors(conn, {one: n for one, n in sorted(moved.items()) if n}, sums)
 
 
-async def _tell_latest(conn: asyncpg.Connection, latest: Sequence[Latest]) -> None:
-    """Those of this pass and of the ones before it: the newest, each once."""
+async def _tell_latest(conn: asyncpg.Connection, latest: Sequence[Latest], looked_at: Set[str]) -> None:
+    """Those of this pass, and of the ones before it those of other sessions: the newest."""
     known = msgspec.json.decode((await conn.fetchrow(QUERIES["rolled"]))["latest"], type=list[Latest])
-    newest = sorted({(one.session_id, one.id, one.kind): one for one in [*known, *latest]}.values(), reverse=True)
+    newest = sorted([*latest, *(one for one in known if one.session_id not in looked_at)], reverse=True)
     if newest[:LATEST] != known:
         await conn.execute(QUERIES["save_latest"], msgspec.json.encode(newest[:LATEST]).decode())
 
@@ -166,6 +177,12 @@ async def save(conn: asyncpg.Connection, sums: Sums, now: datetime) -> None:
     if less:
         await conn.execute(QUERIES["drop_empty_rollups"], *_columns(less))
     await days.refresh(conn, sorted({moment(c.start) for c in ordered if c.grain == "day"}), now)
+
+
+async def drop_configurations(conn: asyncpg.Connection) -> None:
+    """Forget the bodies that no session ended with any more; the caller owns the transaction."""
+    await conn.execute(QUERIES["wait_rolling"])
+    await conn.execute(QUERIES["drop_configurations"])
 
 
 async def prune(conn: asyncpg.Connection, now: datetime) -> None:

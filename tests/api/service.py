@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from api import app, waiting
 from api.state import STATE, State
-from db import connect, partitions, service_keys
+from db import connect, ending, partitions, service_keys
 from db.settings import Settings
 from db.stream import Log
 from worker import drain, process
@@ -121,8 +121,7 @@ async def running(settings: Settings, *, draining: bool = False) -> AsyncIterato
             yield Service(settings, client, sql, redis, key)
     finally:
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ending.ended(task)
         sql.terminate()
         await redis.aclose()
 

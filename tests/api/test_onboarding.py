@@ -97,6 +97,20 @@ async def test_an_update_that_is_sent_again_gets_the_first_answer(user: User) ->
     assert (other.status, other.error["code"]) == (422, "id_reused")
 
 
+async def test_an_id_of_another_kind_with_the_same_sort_of_outcome_is_told(user: User) -> None:
+    """To complete and to skip both answer with the status: who skips is not told the status of a completion."""
+    key = uuid.uuid4().hex
+    done = await user.post("/v1/onboarding/steps/WELCOME/complete", None, Idempotency_Key=key)
+    assert done.status == 200
+    skipped = await user.post("/v1/onboarding/steps/UPLOAD_VIDEO/skip", None, Idempotency_Key=key)
+    assert (skipped.status, skipped.error["code"]) == (422, "id_reused")
+    assert "onboarding.step_completed" in skipped.error["message"]
+    assert (await user.get("/v1/onboarding/status")).body == done.body["status"]
+    again = await user.post("/v1/onboarding/steps/WELCOME/complete", None, Idempotency_Key=key)
+    assert (again.status, again.body) == (200, done.body)
+    assert len(await user.rows("onboarding_events")) == 1
+
+
 async def test_two_at_once_are_first_once(user: User) -> None:
     answers = await asyncio.gather(*(user.update("created_clip") for _ in range(20)))
     assert sorted(answer.body["isFirstTime"] for answer in answers) == [False] * 19 + [True]

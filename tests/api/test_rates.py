@@ -12,8 +12,10 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from api.errors import Problem
-from api.rates import CONNECTIONS, Rates
+from api.rates import Rates, parse
+from db import connect
 from db.settings import Settings
+from db.wire import Shared
 from jobs.action import Sender
 
 SHOP = Sender("key:shop", "service", frozenset({"read"}))
@@ -22,9 +24,14 @@ USER = Sender("user:1", "user", frozenset({"read"}), "1")
 
 @asynccontextmanager
 async def limiting(redis_url: str, **changes: Any) -> AsyncIterator[Rates]:
-    rates = Rates(Settings(_env_file=None, redis_url=redis_url, **changes))
-    yield rates
-    await rates.close()
+    client = connect.redis(redis_url)
+    shared = Shared(client)
+    shared.start()
+    try:
+        yield Rates(Settings(_env_file=None, redis_url=redis_url, **changes), shared)
+    finally:
+        await shared.stop()
+        await client.aclose()
 
 
 async def count(rates: Rates, sender: Sender, requests: int) -> int:
@@ -62,13 +69,10 @@ async def test_every_sender_and_every_rule_has_its_own(redis_url: str) -> None:
 
 
 async def test_processes_share_the_limit_and_a_burst_does_not_pass_it(redis_url: str) -> None:
-    """More requests at once than connections: they wait for one, and are not let through for want of it."""
+    """All at once, over two processes: they share trips, and each is counted."""
     hour = "20/hour"
     async with limiting(redis_url, rate_limit_read=hour) as one, limiting(redis_url, rate_limit_read=hour) as two:
-        for rates in (one, two):
-            client: Any = rates.client
-            await asyncio.gather(*(client.blpop(["nothing"], 0.1) for _ in range(CONNECTIONS)))
-        allowed = await asyncio.gather(*(count((one, two)[i % 2], USER, 1) for i in range(CONNECTIONS * 40)))
+        allowed = await asyncio.gather(*(count((one, two)[i % 2], USER, 1) for i in range(640)))
     assert sum(allowed) == 20
 
 
@@ -78,6 +82,38 @@ async def test_a_window_that_is_over_lets_through_again(redis_url: str) -> None:
         async with asyncio.timeout(5):
             while not await count(rates, USER, 1):  # noqa: ASYNC110 nothing tells when a window ends
                 await asyncio.sleep(0.05)
+
+
+async def test_the_window_before_counts_for_what_lies_less_than_a_window_back(redis: Redis, redis_url: str) -> None:
+    """4 of 10 in a window that ended half a window ago count as 2, and fewer as time goes on."""
+    async with limiting(redis_url, rate_limit_read="10/hour") as rates:
+        await rates.check(USER, "read")
+        (key,) = await redis.keys()
+        seconds, _ = await redis.time()
+        await redis.set(key, f"{(seconds - 5401) * 1000} 9 4")
+        headers = await rates.check(USER, "read")
+        assert headers["RateLimit-Remaining"] == "8"  # the 9 of two windows ago are forgotten
+        assert 890 <= int(headers["RateLimit-Reset"]) <= 900  # one of the 4 no longer counts
+        assert await count(rates, USER, 20) == 8
+        assert 1_700 <= await redis.ttl(key) - 3600 <= 1_799
+        await redis.set(key, f"{(seconds - 7201) * 1000} 9 10")
+        assert await count(rates, USER, 20) == 10
+
+
+async def test_redis_that_was_started_anew_learns_the_script_again(redis: Redis, redis_url: str) -> None:
+    async with limiting(redis_url, rate_limit_read="3/hour") as rates:
+        assert await count(rates, USER, 1) == 1
+        await redis.script_flush()
+        assert sum(await asyncio.gather(*(count(rates, USER, 1) for _ in range(5)))) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "seconds"),
+    [("100/minute", 100, 60), ("6000 per 5 minutes", 6000, 300), ("1/day", 1, 86_400), ("2 per 3 hours", 2, 10_800)],
+)
+def test_a_rate_that_is_one(text: str, amount: int, seconds: int) -> None:
+    assert Settings(_env_file=None, rate_limit_read=text).rate_limit_read == text
+    assert parse(text) == (text, amount, seconds)
 
 
 async def test_a_rule_that_is_empty_never_asks_redis() -> None:

@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from api.admin import page as dashboard
 from db.settings import Settings
@@ -102,8 +105,7 @@ async def sessions(service: Service) -> None:
         saved = {"configuration": {SCRIPT: IMAGE}, "trigger": "order_attempt" if number else "auto_save"}
         await service.send({**one, **saved, "totalPrice": 250_000}, "/api/sessions/save-config")
         metric = {"metricName": SCRIPT, "value": 12.5, "additionalData": {"path": IMAGE}}
-        last = await service.send({**one, **metric}, "/api/performance/track")
-    await service.settle(last)
+        await service.settle(await service.send({**one, **metric}, "/api/performance/track"))
     await roll(service)
 
 
@@ -262,6 +264,26 @@ async def test_an_api_that_fails_is_told(operator: Operator) -> None:
     await operator.page.do("Network.setBlockedURLs", urls=[])
     await operator.page.js("document.querySelector('[data-key=retry]').click()")
     await operator.page.until("document.querySelector('main').textContent.includes('Nobody went')")
+
+
+async def test_it_works_below_a_path_of_a_proxy(operator: Operator) -> None:
+    async def forward(request: web.Request) -> web.Response:
+        url = operator.service.client.make_url("/" + request.match_info["path"]).with_query(request.query)
+        headers = {name: request.headers[name] for name in ("Authorization", "Accept") if name in request.headers}
+        async with aiohttp.ClientSession() as http, http.get(url, headers=headers, allow_redirects=False) as answer:
+            kept = {name: answer.headers[name] for name in ("Content-Type", "Location") if name in answer.headers}
+            policy = {"Content-Security-Policy": answer.headers.get("Content-Security-Policy", "default-src 'none'")}
+            return web.Response(body=await answer.read(), status=answer.status, headers=kept | policy)
+
+    proxy = web.Application()
+    proxy.router.add_get("/below/milepost/{path:.*}", forward)
+    async with TestServer(proxy) as server:
+        await operator.page.do("Page.navigate", url=str(server.make_url("/below/milepost/admin")))
+        await operator.page.until("location.pathname === '/below/milepost/admin/'")
+        await operator.signs_in()
+        await operator.page.until(READY)
+        assert "Nobody went" in await operator.goes("paths")
+    assert operator.complaints() == []
 
 
 def test_every_view_is_looked_at() -> None:

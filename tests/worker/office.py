@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
-from db import connect, keys
+from db import connect, ending, keys
 from db.settings import Settings
 from jobs.family import Effect
 from tests.worker import receiver
@@ -36,8 +36,7 @@ class Office:
     async def close(self) -> None:
         """End as a process does at SIGTERM."""
         if self.task is not None:
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
+            await ending.ended(self.task)
             self.task = None
 
     async def put(self, effects: Iterable[Effect]) -> list[UUID]:

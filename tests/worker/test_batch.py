@@ -55,6 +55,24 @@ async def test_a_repeated_id_counts_once_in_a_batch_and_over_batches(rig: Rig, a
     assert await rig.fetch("SELECT count(*) FROM interaction_events") == [1]
 
 
+@pytest.mark.parametrize("size", [1, 2], ids=["over batches", "in a batch"])
+async def test_who_waits_is_not_told_the_outcome_of_another_kind(rig: Rig, size: int) -> None:
+    """The id counts once, and whoever asked for something else learns that it was not done."""
+    ended = make("a", "session.ended", {}, reply="p:1")
+    viewed = make("a", "page.viewed", {"path": "/"}, reply="p:2")
+    partition, replies = rig.partition("session:s"), []
+    for actions in ([ended], [viewed]) if size == 1 else ([ended, viewed],):
+        await rig.put(actions, size=size)
+        done = await rig.apply(partition)
+        assert done is not None
+        replies += done.replies
+    assert [(one.to, one.duplicate) for one in replies] == [("p:1", False), ("p:2", True)]
+    assert replies[0].outcome == {"sessionId": "s"}
+    assert replies[1].outcome["error"] == "id_reused"
+    assert "session.ended" in replies[1].outcome["message"]
+    assert await rig.fetch("SELECT kind FROM tracked_events") == ["session.ended"]
+
+
 @pytest.mark.parametrize(("days", "facts"), [(1, 1), (6, 1), (7, 1), (9, 2)])
 async def test_an_id_is_remembered_over_the_days_of_dedupe(rig: Rig, days: int, facts: int) -> None:
     await rig.put([make("a", received_at=NOW - days * DAY)])

@@ -99,12 +99,16 @@ export async function* events(path, signal) {
   const answer = await sent(path, { signal }, key);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    const frames = (rest + part.value).replaceAll("\r\n", "\n").split("\n\n");
-    rest = frames.pop();
-    for (const frame of frames) {
-      const lines = frame.split("\n").filter((line) => line.startsWith("data:"));
-      if (lines.length) yield JSON.parse(lines.map((line) => line.slice(5)).join("\n"));
+  try {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      const frames = (rest + part.value).split("\n\n");
+      rest = frames.pop();
+      for (const frame of frames) {
+        const lines = frame.split("\n").filter((line) => line.startsWith("data:"));
+        if (lines.length) yield JSON.parse(lines.map((line) => line.slice(5)).join("\n"));
+      }
     }
+  } finally {
+    reader.cancel().catch(() => {});
   }
 }

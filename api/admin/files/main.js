@@ -7,7 +7,7 @@ import { NAVIGATION, VIEWS } from "./views.js";
 
 const RANGES = ["24h", "7d", "30d", "90d"];
 const app = document.getElementById("app");
-let shown = null; // {name, view, parameters, data, stop}
+let shown = null; // {name, view, parameters, data, abort, timer, kept}
 
 function brand() {
   return h("div", { class: "brand" },
@@ -117,7 +117,7 @@ function route() {
   const view = VIEWS[name];
   const parameters = Object.fromEntries(new URLSearchParams(query));
   parameters.range = RANGES.includes(parameters.range) ? parameters.range : (kept ?? "30d");
-  shown = { name, view, parameters, abort: new AbortController(), data: null, isFirst: true };
+  shown = { name, view, parameters, abort: new AbortController(), data: null, kept: {} };
   document.title = `${view.title} · Milepost`;
   document.querySelector(".side").classList.remove("open");
   document.querySelector(".menu").setAttribute("aria-expanded", "false");
@@ -143,7 +143,7 @@ function ranges(name, parameters) {
 async function load(mine) {
   const { view, parameters, abort } = mine;
   clearTimeout(mine.timer);
-  const context = { parameters, signal: abort.signal, reload: () => mine === shown && load(mine), go: (more) => void (location.hash = to(mine.name, { ...parameters, ...more })), show: (data) => mine === shown && draw(mine, context, data) };
+  const context = { parameters, kept: mine.kept, signal: abort.signal, reload: () => mine === shown && load(mine), go: (more) => void (location.hash = to(mine.name, { ...parameters, ...more })), show: (data) => mine === shown && draw(mine, context, data) };
   try {
     const data = await view.load(context);
     if (mine === shown) draw(mine, context, data);
@@ -152,11 +152,12 @@ async function load(mine) {
     if (problem.code === undefined) console.error(problem);
     draw(mine, context, null, problem);
   }
-  if (view.every && mine === shown) mine.timer = setTimeout(() => again(mine), view.every * 1000);
+  if (view.every && mine === shown && !mine.kept.isStreaming) mine.timer = setTimeout(() => again(mine), view.every * 1000);
 }
 
 function again(mine) {
   if (mine !== shown) return;
+  if (mine.kept.isStreaming) return;
   if (document.hidden) mine.timer = setTimeout(() => again(mine), 1000);
   else load(mine);
 }
@@ -171,6 +172,10 @@ function draw(mine, context, data, problem = null) {
   const sideways = [...place.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
   const open = [...place.querySelectorAll("details[open][data-key]")].map((one) => one.dataset.key);
   place.removeAttribute("aria-busy");
+  if (problem && mine.data) {
+    fill(document.getElementById("through"), h("span", { class: "stale" }, `Not refreshed: ${problem.message}`), ` ${current(mine.data)}`);
+    return;
+  }
   if (problem) {
     fill(place, failed(problem, () => { place.setAttribute("aria-busy", "true"); load(mine); }));
     return;

@@ -89,7 +89,7 @@ export function say(words) {
 export function dialog(title, inside, buttons) {
   const box = h("dialog", { "aria-label": title, onclose: () => box.remove() },
     h("h2", null, title), inside,
-    h("div", { class: "row" }, h("button", { type: "button", onclick: () => box.close() }, "Close"),
+    h("div", { class: "row" }, h("button", { type: "button", autofocus: true, onclick: () => box.close() }, "Close"),
       buttons.map(([words, sort, done]) =>
         h("button", { type: "button", class: sort, onclick: () => { box.close(); done(); } }, words))));
   document.body.append(box);

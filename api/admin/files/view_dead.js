@@ -29,7 +29,7 @@ function list(rows, context) {
     { title: "Code", class: "tight", cell: (one) => tag(given(one.code, 40), "warn") },
     { title: "Reason", class: "wide", cell: (one) => given(one.message, 200) },
     { title: "Action", class: "wide", cell: (one) => [given(one.kind, 60), h("div", { class: "muted" }, given(one.subject, 80))] },
-    { title: "Status", class: "tight", cell: (one) => tag(one.status, SORTS[one.status]) },
+    ...(context.parameters.status === "all" ? [{ title: "Status", class: "tight", cell: (one) => tag(one.status, SORTS[one.status]) }] : []),
     { title: "", class: "tight", cell: (one) => buttons(one, context) },
   ], rows, { label: "Dead letters", stacked: true });
 }

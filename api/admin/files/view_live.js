@@ -13,8 +13,9 @@ export const live = {
   about: "Sessions of the last five minutes, actions of the last half hour, and how fast the API and the pipe are.",
   every: 2,
   async load(context) {
-    if (!context.parameters.asked) follow(context);
-    return ask(REAL_TIME, {}, context.signal);
+    const data = await ask(REAL_TIME, {}, context.signal);
+    follow(context);
+    return data;
   },
   show: (data) => grid(
     figures(
@@ -31,15 +32,22 @@ export const live = {
   ),
 };
 
-/** The stream draws what it brings; where there is none, or when it ends, asking goes on. */
-async function follow(context) {
-  context.parameters.asked = true;
+/** While the stream brings answers nobody asks; where there is none, or when it ends or says what is wrong, asking goes on. */
+async function follow({ kept, signal, show, reload }) {
+  if (kept.isFollowing || Date.now() < (kept.notBefore ?? 0)) return;
+  kept.isFollowing = true;
   try {
-    for await (const data of events("api/admin/live", context.signal)) if (Array.isArray(data?.actionsPerMinute)) context.show(data);
-  } catch (problem) {
-    if (problem.status === 404) return;
+    for await (const data of events("api/admin/live", signal)) {
+      if (!Array.isArray(data?.actionsPerMinute)) break;
+      kept.isStreaming = true;
+      show(data);
+    }
+  } catch {
+    // Asking tells what is wrong.
   }
-  setTimeout(() => (context.parameters.asked = false), 5000);
+  kept.isFollowing = kept.isStreaming = false;
+  kept.notBefore = Date.now() + 10_000;
+  reload();
 }
 
 const time = (ms) => (ms === null || ms === undefined ? "–" : duration(ms));
@@ -54,13 +62,13 @@ function latest(rows) {
   return table([
     { title: "At", class: "tight", cell: (one) => clock(one.at) },
     { title: "Kind", cell: (one) => tag(given(one.kind, 60)) },
-    { title: "Of", class: "wide", cell: who },
-    { title: "What", class: "wide", cell: (one) => given(one.name ?? one.category ?? one.type, 80) },
-  ], rows.slice(0, 30), { label: "Latest actions", none: "Nothing came in lately." });
+    { title: "Name", class: "wide", cell: (one) => given(one.name, 80) },
+    { title: "Session", class: "wide", cell: session },
+  ], rows.slice(0, 30), { label: "Latest actions", none: "Nothing came in lately.", stacked: true });
 }
 
-function who(one) {
-  return one.sessionId ? h("a", { href: to("journeys", { session: one.sessionId }), class: "mono" }, given(one.sessionId, 50)) : given(one.subject ?? one.userId, 60);
+function session({ sessionId }) {
+  return sessionId ? h("a", { href: to("journeys", { session: sessionId }), class: "mono" }, given(sessionId, 50)) : given(null);
 }
 
 function partitions(rows) {

@@ -1,0 +1,66 @@
+"""Everything that is held of a user or an organisation, as lines of JSON: `{"table": …, "row": …}`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Final
+
+import asyncpg
+from redis.asyncio import Redis
+
+from db import keys, partitions, stream
+from jobs import dead
+from jobs.action import Action
+from jobs.privacy import traces
+from jobs.privacy.tombstones import QUERIES
+
+PREFETCH: Final = 500
+TABLES: Final = (
+    *("user_sessions", "interaction_events", "configuration_snapshots", "performance_metrics", "tracked_events"),
+    *("session_rollups", "visitor_hours", "onboarding_events", "onboarding_actions", "onboarding_progress"),
+    *("onboarding_organizations", "course_events", "user_progress", "user_courses", "certificates"),
+    *("referral_events", "referral_organizations", "referral_codes", "referrals", "referral_rewards"),
+    *("usage_records", "usage_accounts", "usage_counters", "usage_reservations", "effects", "deliveries"),
+)
+_FACTS: Final = TABLES[1:5]
+_WAITING: Final = ("dead_letters", "follow_ups")
+
+
+async def lines(
+    conn: asyncpg.Connection, client: Redis, user_id: str | None, org_id: str | None
+) -> AsyncIterator[tuple[str, str]]:
+    """(table, line) of every row, as of one moment; what the log holds and nobody has applied yet is not among it."""
+    async with conn.transaction(isolation="repeatable_read", readonly=True):
+        own = [row[0] for row in await conn.fetch(QUERIES["sessions_to_export"], user_id)]
+        for table in TABLES:
+            sessions = (own,) if table in _FACTS else ()
+            async for row in conn.cursor(QUERIES[f"export_{table}"], user_id, org_id, *sessions, prefetch=PREFETCH):
+                yield table, f'{{"table": "{table}", "row": {row[0]}}}'
+        for table in _WAITING:
+            async for row in conn.cursor(QUERIES[f"all_{table}"], prefetch=PREFETCH):
+                action = dead.decode(row["body"])
+                if action is not None and _is_theirs(action, user_id, org_id):
+                    yield table, json.dumps({"table": table, "row": dead.as_shown(action)}, default=str)
+        number = await conn.fetchval(partitions.QUERIES["count_partitions"])
+    async for key, body in _models(client, number, user_id, own):
+        yield "read models", json.dumps({"table": "read models", "row": {"key": key, "body": body}})
+
+
+def _is_theirs(action: Action, user_id: str | None, org_id: str | None) -> bool:
+    if user_id is not None:
+        return action.user_id == user_id or action.subject == f"user:{user_id}"
+    return action.org_id == org_id or action.subject == f"org:{org_id}"
+
+
+async def _models(
+    client: Redis, number: int, user_id: str | None, sessions: list[str]
+) -> AsyncIterator[tuple[str, str]]:
+    if user_id is None:
+        return
+    held = await traces.models(client, number, user_id)
+    held += [keys.model(stream.partition_of(f"session:{one}", number), f"session:{one}") for one in sessions]
+    for key in held:
+        body = await client.get(key)
+        if body:
+            yield key, body.decode()

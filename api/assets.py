@@ -63,9 +63,9 @@ def _read(folder: Path, name: str) -> _File:
     return _File(body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"', TYPES[Path(name).suffix])
 
 
-def page(text: str, vary: str | None = None) -> web.Response:
+def page(text: str, vary: str | None = None, policy: str = POLICY) -> web.Response:
     """A page of HTML whose scripts and styles are all in files of ours."""
-    headers = {**SAFE, "Content-Security-Policy": POLICY, hdrs.CACHE_CONTROL: "no-cache"}
+    headers = {**SAFE, "Content-Security-Policy": policy, hdrs.CACHE_CONTROL: "no-cache"}
     if vary is not None:
         headers[hdrs.VARY] = vary
     return web.Response(text=text, content_type="text/html", headers=headers)

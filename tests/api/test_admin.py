@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import hypothesis
 import msgspec
 import pytest
+import schemathesis
 
 from jobs.action import Action
 from tests.api.service import Answer, Service
+from tests.api.test_openapi import CHECKS, DOCUMENT, FUZZ
 
 READS = (
     "/api/admin/analytics/sessions",
@@ -17,6 +21,7 @@ READS = (
     "/api/admin/pipe",
     "/v1/admin/dead",
 )
+FEW = hypothesis.settings(FUZZ, max_examples=20)
 LIMITED = (*READS[:2], "/v1/admin/dead")
 
 
@@ -180,3 +185,29 @@ async def test_hostile_letters_are_shown(service: Service, admin: str, data: byt
     assert shown["message"] == "</script>\x1b[31m"
     assert "data" in shown["action"]
     await act(service, admin, letter, "discard")
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
+async def test_fuzzed_it_answers_as_described(service: Service, admin: str, mode: schemathesis.GenerationMode) -> None:
+    for data in (b"\xff", click("fuzzed")):
+        await bury(service, data)
+    paths = "^(/v1/admin/dead.*|/api/admin/pipe|/api/admin/analytics/(sessions|courses))$"
+    schema = schemathesis.openapi.from_dict(DOCUMENT).include(path_regex=paths)
+    base = str(service.client.make_url("")).rstrip("/")
+
+    def fuzz() -> None:
+        for result in schema.get_all_operations():
+            operation = result.ok()  # type: ignore[union-attr]
+            if mode == schemathesis.GenerationMode.NEGATIVE and not operation.query:
+                continue
+
+            @FEW
+            @hypothesis.given(operation.as_strategy(generation_mode=mode))
+            def one(case: schemathesis.Case[Any]) -> None:
+                response = case.call(base_url=base, headers={"Authorization": f"Bearer {admin}"})
+                case.validate_response(response, checks=CHECKS)
+
+            one()
+
+    await asyncio.to_thread(fuzz)

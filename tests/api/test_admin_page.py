@@ -58,6 +58,7 @@ async def test_the_page_and_its_files(service: Service) -> None:
     policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:")
     assert "connect-src 'self'" in policy
+    assert policy.endswith("require-trusted-types-for 'script'; trusted-types 'none'")
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
     names = re.findall(r'(?:src|href)="(files/[\w.]+)"', answer.body.decode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,10 +17,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from api.admin import page as dashboard
+from api.analytics import real_time
 from db.settings import Settings
 from jobs.analytics import rolling
 from tests.api.service import Service, running
 from tests.api.test_admin import bury, click
+from tests.api.test_webhooks import LOCAL
 from tests.browser import chromium
 from tests.browser.chromium import Page
 from tests.worker import receiver
@@ -90,7 +93,7 @@ async def _at(service: Service, tmp_path: Path) -> AsyncIterator[Operator]:
 @pytest.fixture
 async def operator(settings: Settings, tmp_path: Path) -> AsyncIterator[Operator]:
     """A browser at the sign-in of an API of this test's own, with a drain."""
-    async with running(settings, draining=True) as service, _at(service, tmp_path) as found:
+    async with running(settings.model_copy(update=LOCAL), draining=True) as service, _at(service, tmp_path) as found:
         yield found
 
 
@@ -198,7 +201,7 @@ async def test_hostile_texts_stay_texts_in_every_view(operator: Operator) -> Non
         assert await operator.page.js("document.querySelectorAll('main img, main script, #app iframe').length") == 0
         await operator.page.shot(operator.shots / f"{view.split('?', 1)[0]}.png")
     assert seen >= {
-        *("overview", "journeys", "popular", "paths", "courses", "usage", "referrals", "performance", "dead"),
+        *("overview", "live", "journeys", "popular", "paths", "courses", "usage", "referrals", "performance", "dead"),
     }
     assert await operator.page.js("window.harmed") is None
     assert operator.complaints() == []
@@ -224,6 +227,21 @@ async def test_a_dead_letter_is_retried_and_another_discarded(operator: Operator
     await operator.page.until("document.querySelector('dialog')?.open")
     await operator.page.js("document.querySelector('dialog .danger').click()")
     await operator.page.until("document.querySelector('main').textContent.includes('No dead letters')")
+
+
+async def test_a_dead_effect_is_delivered_again(operator: Operator) -> None:
+    service = operator.service
+    webhook = {"url": "http://127.0.0.1:9/hook", "types": ["certificate.issued"]}
+    assert (await service.send(webhook, "/v1/admin/webhooks", by=operator.key)).status == 201
+    await receiver.commit(service.sql, [receiver.effect(1, "certificate.issued")])
+    await service.sql.execute("UPDATE deliveries SET status = 'dead', reason = $1, done_at = now()", IMAGE)
+    await operator.signs_in()
+    await operator.page.until(READY)
+    assert IMAGE in await operator.goes("effects?status=dead")
+    await operator.page.js("document.querySelector('[data-key^=retry-msg]').click()")
+    await operator.page.until("document.getElementById('said').textContent.includes('1 to be delivered again')")
+    await operator.page.until("document.querySelector('main').textContent.includes('No effects')")
+    assert await service.sql.fetchval("SELECT status FROM deliveries") == "pending"
 
 
 async def _until_applied(service: Service, conn: asyncpg.Connection) -> None:
@@ -264,6 +282,27 @@ async def test_an_api_that_fails_is_told(operator: Operator) -> None:
     await operator.page.do("Network.setBlockedURLs", urls=[])
     await operator.page.js("document.querySelector('[data-key=retry]').click()")
     await operator.page.until("document.querySelector('main').textContent.includes('Nobody went')")
+
+
+async def test_live_figures_are_streamed_until_somebody_leaves(operator: Operator) -> None:
+    watch = operator.service.client.server.app[real_time.WATCH]  # type: ignore[attr-defined]
+    await operator.signs_in()
+    await operator.page.until(READY)
+    await operator.goes("live")
+    async with asyncio.timeout(10):
+        while watch.lookers != 1:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
+    body = {"sessionId": "just-now", "interaction": {"eventType": "click", "category": "nest"}}
+    await operator.service.settle(await operator.service.send(body, "/api/sessions/track-interaction"))
+    await roll(operator.service)
+    await operator.page.until("document.querySelector('main').textContent.includes('just-now')")
+    asked = [one for one in operator.requests() if one["url"].endswith("/real-time")]
+    assert len(asked) <= 2, "while the stream brings answers nobody asks"
+    await operator.goes("courses")
+    async with asyncio.timeout(10):
+        while watch.lookers:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
+    assert operator.complaints() == []
 
 
 async def test_it_works_below_a_path_of_a_proxy(operator: Operator) -> None:

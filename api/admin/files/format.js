@@ -24,6 +24,7 @@ export function percent(share) {
 /** Milliseconds, in the two largest units that say something. */
 export function duration(ms) {
   if (isNone(ms)) return NONE;
+  if (ms === 0) return "0 s";
   if (ms < 1000) return `${FINE.format(ms)} ms`;
   if (ms < 60_000) return `${FINE.format(ms / 1000)} s`;
   const seconds = Math.round(ms / 1000);

@@ -133,6 +133,8 @@ class Rebuild:
             yield
 
     async def _drop(self, models: list[str]) -> None:
+        if not models:
+            return
         await self.client.delete(*models)
         self._dropped.append((time.monotonic() + AGAIN_SECONDS, models))
         while self._dropped and self._dropped[0][0] <= time.monotonic():

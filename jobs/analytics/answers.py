@@ -214,7 +214,7 @@ class _Values:
     def _quantile(self, q: float) -> float | None:
         """Never above the largest value, which is known exactly."""
         found = cells.quantile(self.buckets, q)
-        return found if found is None or self.most is None else min(found, self.most)
+        return found if found is None or self.most is None else min(found, max(self.most, -cells.LARGEST))
 
 
 async def metric_names(conn: asyncpg.Connection) -> list[str]:

@@ -56,15 +56,17 @@ async def read(
     funnels: Sequence[Funnel],
     before: Mapping[str, Counts],
     latest: list[Latest] | None = None,
+    *,
+    keeps: bool = True,
 ) -> Read:
-    """What these sessions count for; the bodies of their configurations are kept.
+    """What these sessions count for; `keeps`: the bodies of their configurations are written down.
 
     `before`: what they counted for, of which those keep their part whose facts retention has dropped. The newest
     actions go to `latest`.
     """
     facts = await _facts(conn, [one for one in of if size(one) <= READ_MOST])
     actions = await _actions(conn, [one for one in of if size(one) > READ_MOST])
-    finals = await _finals(conn, of)
+    finals = await _finals(conn, of, keeps=keeps)
     # Behind the facts: a day that is dropped in between makes a session seem torn that was read whole, never the other
     # way round.
     oldest = await conn.fetchval(FACTS["oldest_day"])
@@ -104,7 +106,7 @@ async def _actions(conn: asyncpg.Connection, of: Sequence[Session]) -> Mapping[s
     return found
 
 
-async def _finals(conn: asyncpg.Connection, of: Sequence[Session]) -> Mapping[str, str]:
+async def _finals(conn: asyncpg.Connection, of: Sequence[Session], *, keeps: bool) -> Mapping[str, str]:
     """session -> digest of its newest configuration."""
     finals: dict[str, str] = {}
     bodies: dict[str, str] = {}
@@ -114,7 +116,7 @@ async def _finals(conn: asyncpg.Connection, of: Sequence[Session]) -> Mapping[st
         text = canonical(body)
         finals[session_id] = digest = hashlib.sha256(text.encode()).hexdigest()
         bodies[digest] = text
-    if bodies:
+    if bodies and keeps:
         await conn.execute(QUERIES["save_configurations"], *map(list, zip(*sorted(bodies.items()), strict=True)))
     return finals
 

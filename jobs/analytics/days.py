@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -40,14 +40,25 @@ class Day(msgspec.Struct):
             (self.dropped if measure == "dropped" else self.prices)[key] = n
 
 
+COLUMNS: Final = (
+    *("day", "sessions", "interactions", "unique_users", "completed_configurations", "conversion_rate"),
+    *("average_session_duration_ms", "drop_off", "prices"),
+)
+
+
 async def refresh(conn: asyncpg.Connection, starts: Sequence[datetime], now: datetime) -> None:
     """Make the rows of these days anew; the caller owns the transaction."""
-    if not starts:
-        return
+    if starts:
+        rows = await made(conn, starts)
+        await conn.execute(QUERIES["save_days"], *[list(column) for column in zip(*rows, strict=True)], now)
+
+
+async def made(conn: asyncpg.Connection, starts: Sequence[datetime]) -> list[tuple[Any, ...]]:
+    """The rows of these days, in COLUMNS, from the rollups as they are."""
     found: dict[datetime, Day] = defaultdict(Day)
     for start, measure, key, n, total in await conn.fetch(QUERIES["day_cells"], starts):
         found[start].take(measure, key, n, int(total))
-    rows = [
+    return [
         (
             *(start.date(), day.sessions, day.interactions, day.unique_users, day.completed),
             *(_share(day.completed, day.sessions), _share(day.duration, day.sessions)),
@@ -56,7 +67,6 @@ async def refresh(conn: asyncpg.Connection, starts: Sequence[datetime], now: dat
         for start in starts
         for day in [found[start]]
     ]
-    await conn.execute(QUERIES["save_days"], *[list(column) for column in zip(*rows, strict=True)], now)
 
 
 def _share(part: int, whole: int) -> float:

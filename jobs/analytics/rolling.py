@@ -83,7 +83,7 @@ async def _roll(
         return 0
     found = await counting.sessions(conn, ids)
     gone = set(ids) - {one.session_id for one in found}
-    await _take_back(conn, sorted(gone), sums)
+    await take_back(conn, sorted(gone), sums)
     large = [s.session_id for s in found if counting.size(s) > OFTEN_MOST and s.session_id not in due]
     if large:
         await conn.execute(QUERIES["defer_changes"], large, moment(cells.cut(now.timestamp(), "minute") + cells.MINUTE))
@@ -94,8 +94,8 @@ async def _roll(
     return len(found) + len(gone)
 
 
-async def _take_back(conn: asyncpg.Connection, gone: Sequence[str], sums: Sums) -> None:
-    """Sessions that are not there any more count for nothing."""
+async def take_back(conn: asyncpg.Connection, gone: Sequence[str], sums: Sums) -> None:
+    """Sessions that are not there any more count for nothing; the caller owns the transaction, and has its turn."""
     moved: dict[tuple[str, int], int] = defaultdict(int)
     for old in await conn.fetch(QUERIES["drop_counted"], gone) if gone else ():
         cells.add(sums.counts, cells.difference(cells.spread(cells.unpack(old["counted"])), {}))

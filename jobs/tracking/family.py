@@ -243,10 +243,11 @@ class Tracking:
         return any(own.name == kind for own in self.kinds)
 
     def state_tables(self) -> Sequence[StateTable]:
-        """The sessions."""
+        """The sessions, and the rollups that come of them."""
+        from jobs.analytics import rebuilding
         from jobs.tracking import facts as session_facts
 
-        return (session_facts.Sessions(),)
+        return (session_facts.Sessions(), *rebuilding.tables())
 
 
 class States:

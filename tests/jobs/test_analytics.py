@@ -155,6 +155,7 @@ async def test_order_batches_and_passes_change_nothing(
 @_few
 @given(actions=st.one_of(visits(), wandering()), data=st.data())
 @example(actions=[], data=None)
+@example(actions=[_metric("m", -1e308, NOW)], data=None)
 async def test_answers_are_those_of_all_actions_at_once(
     catalogued: asyncpg.Connection, actions: list[Action], data: st.DataObject | None
 ) -> None:

@@ -1,0 +1,365 @@
+"""Rollups made anew from what they come of, and compared: for `python -m jobs rebuild`.
+
+What sessions count for comes from their facts, every number from what sessions count for, days from the numbers.
+Sessions that are noted and not rolled up yet are left to the next pass. Writing keeps passes waiting meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import msgspec
+
+from db import sql
+from jobs import catalog as catalogs
+from jobs.analytics import activity, cells, counted, counting, days, metrics, rolling
+from jobs.analytics.cells import Cell, Count
+from jobs.analytics.counted import Counts
+from jobs.analytics.funnel_catalog import Funnel, funnels
+from jobs.analytics.rolling import QUERIES, Sums, moment
+from jobs.family import Difference, StateTable
+from jobs.tracking.session import Session
+
+READING: Final = sql.read("rebuilding")
+PREFETCH: Final = 2000
+SHOWN: Final = 50
+"""Numbers that are told, when many differ."""
+OURS: Final = "rollups"
+"""Subject of numbers, which belong to nobody: they are looked at together."""
+
+
+class Counted(NamedTuple):
+    """What a session counts for, and for whom and when."""
+
+    visitor: str
+    hour: datetime
+    counts: Counts
+    session: Session | None = None
+
+    def told(self) -> dict[str, Any]:
+        """By field, numbers by measure."""
+        found: dict[str, Any] = {"visitor": self.visitor, "hour": self.hour}
+        for base, (n, total) in sorted(self.counts.items()):
+            found.setdefault(base.measure, []).append((base.at, base.key, n, int(total)))
+        return found
+
+
+class SessionRollups:
+    """`session_rollups`, keyed by session id."""
+
+    name = "session_rollups"
+
+    async def count(self, conn: asyncpg.Connection) -> int:
+        """The planner's estimate."""
+        number: int = await conn.fetchval(READING["count_session_rollups"])
+        return number
+
+    async def page(self, conn: asyncpg.Connection, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """Every session by id: those that were never counted, too."""
+        return [(row[0], row[1]) for row in await conn.fetch(counting.FACTS["page_sessions"], after, limit)]
+
+    async def orphans(self, conn: asyncpg.Connection) -> AsyncIterator[tuple[str, str]]:
+        """What was counted for sessions that are not there."""
+        async for row in conn.cursor(READING["orphan_session_rollups"], prefetch=PREFETCH):
+            yield row["session_id"], f"session:{row['session_id']}"
+
+    async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Counted | None]:
+        """The rows; None for sessions that began to arrive before the oldest day of facts."""
+        await conn.execute(READING["wait_to_write"])
+        settled = await _settled(conn, keys)
+        torn = await _torn(conn, settled)
+        found: dict[str, Counted | None] = dict.fromkeys(torn)
+        for key, who, hour, body in await conn.fetch(QUERIES["load_counted"], settled):
+            if key not in torn:
+                found[key] = Counted(who, hour, cells.unpack(body))
+        return found
+
+    async def rebuilt(
+        self, conn: asyncpg.Connection, keys: Sequence[str], subjects: Sequence[str], now: datetime
+    ) -> Mapping[str, Counted]:
+        """As a pass reckons them."""
+        sessions = await counting.sessions(conn, await _settled(conn, keys))
+        read = await counting.read(conn, sessions, await _funnels(conn), {}, keeps=False)
+        return {
+            one.session_id: Counted(
+                counted.visitor(one), moment(cells.cut(one.at.timestamp(), "hour")), counts, session=one
+            )
+            for one, counts in read
+        }
+
+    def differences(self, kept: Counted | None, rebuilt: Counted | None, now: datetime) -> Sequence[Difference]:
+        """By measure."""
+        if kept is None or rebuilt is None:
+            return [("(row)", "missing" if kept is None else "there", "there" if rebuilt else "no session")]
+        mine, theirs = kept.told(), rebuilt.told()
+        names = sorted(mine.keys() | theirs.keys())
+        return [(name, mine.get(name), theirs.get(name)) for name in names if mine.get(name) != theirs.get(name)]
+
+    async def save(self, conn: asyncpg.Connection, rows: Sequence[Counted]) -> None:
+        """As a pass does: the difference goes into the rollups."""
+        sums = Sums({}, {})
+        sessions = sorted((row.session for row in rows if row.session is not None), key=lambda one: one.session_id)
+        await rolling.recount(conn, sessions, await _funnels(conn), sums)
+        await rolling.save(conn, sums, datetime.now(UTC))
+
+    async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
+        """They count for nothing."""
+        sums = Sums({}, {})
+        await rolling.take_back(conn, keys, sums)
+        await rolling.save(conn, sums, datetime.now(UTC))
+
+    def models(self, key: str) -> Iterable[str]:
+        """None: no read model shows them."""
+        return ()
+
+
+async def _settled(conn: asyncpg.Connection, keys: Sequence[str]) -> list[str]:
+    """Those that no note names."""
+    noted = {row["session_id"] for row in await conn.fetch(READING["noted_sessions"], keys)}
+    return [key for key in keys if key not in noted]
+
+
+async def _torn(conn: asyncpg.Connection, keys: Sequence[str]) -> set[str]:
+    oldest: datetime | None = await conn.fetchval(counting.FACTS["oldest_day"])
+    found = await counting.sessions(conn, keys)
+    return {one.session_id for one in found if oldest is None or one.received_at < oldest}
+
+
+async def _funnels(conn: asyncpg.Connection) -> Sequence[Funnel]:
+    catalog = await catalogs.load(conn)
+    return funnels(catalog.analytics, catalog.funnels)
+
+
+class _Numbers:
+    """What tables have in common whose rows are looked at together, a few keys in all."""
+
+    name = OURS
+
+    async def count(self, conn: asyncpg.Connection) -> int:
+        """Unknown before it is looked."""
+        return 0
+
+    async def orphans(self, conn: asyncpg.Connection) -> AsyncIterator[tuple[str, str]]:
+        """None: `page` names everything."""
+        for key in tuple[str, ...]():
+            yield key, OURS
+
+    def models(self, key: str) -> Iterable[str]:
+        """None: no read model shows them."""
+        return ()
+
+
+class VisitorHours(_Numbers):
+    """`visitor_hours`, as one row: what is there too much, and what is missing."""
+
+    name = "visitor_hours"
+
+    async def page(self, conn: asyncpg.Connection, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """One."""
+        return [] if after else [("all", OURS)]
+
+    async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Any]:
+        """(visitor, hour, sessions) that no session gives."""
+        await conn.execute(READING["wait_to_write"])
+        return {"all": [tuple(row) for row in await conn.fetch(READING["wrong_visitor_hours"])]}
+
+    async def rebuilt(
+        self, conn: asyncpg.Connection, keys: Sequence[str], subjects: Sequence[str], now: datetime
+    ) -> Mapping[str, Any]:
+        """Those that sessions give and that are not there."""
+        return {"all": [tuple(row) for row in await conn.fetch(READING["missing_visitor_hours"])]}
+
+    def differences(self, kept: Any, rebuilt: Any, now: datetime) -> Sequence[Difference]:
+        """Both lists: equal only when both are empty."""
+        return [("hours", kept, rebuilt)]
+
+    async def save(self, conn: asyncpg.Connection, rows: Sequence[Any]) -> None:
+        """All anew."""
+        await conn.execute(READING["empty_visitor_hours"])
+        await conn.execute(READING["fill_visitor_hours"])
+
+    async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
+        """Nothing to do: there is one row, which is always rebuilt."""
+
+
+Value = tuple[int, Decimal, float | None]
+"""n, total, most."""
+Held = dict[Cell, Value]
+
+
+class Rollups(_Numbers):
+    """`rollups`, as one row of all numbers; each is held twice meanwhile, as it is and as it should be."""
+
+    name = "rollups"
+
+    async def page(self, conn: asyncpg.Connection, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """One."""
+        return [] if after else [("all", OURS)]
+
+    async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Held]:
+        """The numbers, with what is noted of metrics and not rolled up; without those that leave no facts."""
+        await conn.execute(READING["wait_to_write"])
+        since, now = await _since(conn), datetime.now(UTC)
+        held = await _noted(conn)
+        async for row in conn.cursor(READING["load_rollups"], prefetch=PREFETCH):
+            cell = Cell(row["grain"], row["measure"], int(row["start"].timestamp()), row["key"])
+            held[cell] = _added(held.get(cell), (row["n"], row["total"], row["most"]))
+        return {"all": {cell: value for cell, value in held.items() if _is_compared(cell, since, now)}}
+
+    async def rebuilt(
+        self, conn: asyncpg.Connection, keys: Sequence[str], subjects: Sequence[str], now: datetime
+    ) -> Mapping[str, Held]:
+        """From what sessions count for, their visitors, and the facts of metrics."""
+        since, held = await _since(conn), await _reckoned(conn)
+        return {"all": {cell: value for cell, value in held.items() if _is_compared(cell, since, now)}}
+
+    def differences(self, kept: Held | None, rebuilt: Held | None, now: datetime) -> Sequence[Difference]:
+        """Cell by cell, some of them; minutes and hours that have become too old meanwhile do not count."""
+        mine, theirs = kept or {}, rebuilt or {}
+        found = [
+            (" ".join((cell.grain, cell.measure, moment(cell.start).isoformat(), cell.key)), *values)
+            for cell in sorted(mine.keys() | theirs.keys())
+            for values in [(mine.get(cell), theirs.get(cell))]
+            if values[0] != values[1] and cells.is_kept(cell, now.timestamp())
+        ]
+        more = len(found) - SHOWN
+        return found if more <= 0 else [*found[:SHOWN], ("(and more)", more, more)]
+
+    async def save(self, conn: asyncpg.Connection, rows: Sequence[Held]) -> None:
+        """Add the differences, so that what is noted counts once all the same."""
+        (wanted,) = rows
+        mine = (await self.kept(conn, ["all"]))["all"]
+        old = {cell: Count(n, total) for cell, (n, total, _) in mine.items()}
+        new = {cell: Count(n, total) for cell, (n, total, _) in wanted.items()}
+        await rolling.save(conn, Sums(cells.difference(old, new), {}), datetime.now(UTC))
+        most = [
+            (*_row(cell), value[2])
+            for cell, value in wanted.items()
+            if value[2] != (mine[cell][2] if cell in mine else None)
+        ]
+        if most:
+            await conn.execute(READING["set_most"], *map(list, zip(*most, strict=True)))
+
+    async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
+        """Nothing to do: there is one row, which is always rebuilt."""
+
+
+def _row(cell: Cell) -> tuple[str, str, datetime, str]:
+    return cell.grain, cell.measure, moment(cell.start), cell.key
+
+
+def _is_own(measure: str) -> bool:
+    return measure.removeprefix("metric:") in metrics.BY_PATH
+
+
+async def _since(conn: asyncpg.Connection) -> float:
+    """From when on all facts of metrics are there: a day behind the oldest, since clocks of clients differ."""
+    oldest: datetime | None = await conn.fetchval(counting.FACTS["oldest_day"])
+    return (oldest or datetime.now(UTC)).timestamp() + cells.DAY
+
+
+def _is_compared(cell: Cell, since: float, now: datetime) -> bool:
+    if not cell.measure.startswith("metric:"):
+        return cells.is_kept(cell, now.timestamp())
+    return cell.start >= since and cells.is_kept(cell, now.timestamp()) and not _is_own(cell.measure)
+
+
+def _added(held: Value | None, more: Value) -> Value:
+    if held is None:
+        return more
+    most = [one for one in (held[2], more[2]) if one is not None]
+    return held[0] + more[0], held[1] + more[1], max(most, default=None)
+
+
+async def _noted(conn: asyncpg.Connection) -> Held:
+    """What batches noted of metrics and no pass has added."""
+    sums = Sums({}, {})
+    bodies = [row["metrics"] for row in await conn.fetch(READING["noted_metrics"])]
+    metrics.add(sums.counts, sums.most, bodies)
+    return _held(sums)
+
+
+def _held(sums: Sums) -> Held:
+    return {
+        cell: (n, Decimal(total), sums.most.get(cell))
+        for cell, (n, total) in sums.counts.items()
+        if (n, total) != (0, 0)
+    }
+
+
+async def _reckoned(conn: asyncpg.Connection) -> Held:
+    """Every number, from one reading of everything that counts."""
+    sums = Sums({}, {})
+    async for row in conn.cursor(READING["read_counted"], prefetch=PREFETCH):
+        cells.add(sums.counts, cells.spread(cells.unpack(row["counted"])))
+    visitor, hours = None, list[int]()
+    async for row in conn.cursor(READING["read_visitors"], prefetch=PREFETCH):
+        if row["visitor"] != visitor:
+            cells.add(sums.counts, activity.of(hours) if hours else {})
+            visitor, hours = row["visitor"], []
+        hours.append(int(row["hour"].timestamp()))
+    cells.add(sums.counts, activity.of(hours) if hours else {})
+    rows: list[Any] = []
+    async for row in conn.cursor(READING["read_metrics"], prefetch=PREFETCH):
+        rows.append(tuple(row))
+        if len(rows) == PREFETCH:
+            metrics.add(sums.counts, sums.most, [metrics.noted(rows)])
+            rows.clear()
+    metrics.add(sums.counts, sums.most, [metrics.noted(rows)])
+    return _held(sums)
+
+
+class Days(_Numbers):
+    """`daily_analytics`, keyed by day, from the day's numbers."""
+
+    name = "daily_analytics"
+
+    async def page(self, conn: asyncpg.Connection, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """Every day that has numbers or a row, in order."""
+        rows = await conn.fetch(READING["page_days"], date.fromisoformat(after or "0001-01-01"), limit)
+        return [(row["day"].isoformat(), OURS) for row in rows]
+
+    async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Any]:
+        """The rows, but for when and how often they were revised."""
+        await conn.execute(READING["wait_to_write"])
+        rows = await conn.fetch(READING["load_days"], [date.fromisoformat(key) for key in keys])
+        return {row["day"].isoformat(): (row["day"], *_told(row)) for row in rows}
+
+    async def rebuilt(
+        self, conn: asyncpg.Connection, keys: Sequence[str], subjects: Sequence[str], now: datetime
+    ) -> Mapping[str, Any]:
+        """As a pass makes them."""
+        rows = await days.made(conn, [_midnight(key) for key in keys])
+        return {row[0].isoformat(): (*row[:7], *map(msgspec.json.decode, row[7:])) for row in rows}
+
+    def differences(self, kept: Any, rebuilt: Any, now: datetime) -> Sequence[Difference]:
+        """Column by column."""
+        if kept is None:
+            return [("(row)", "missing", "there")]
+        pairs = zip(days.COLUMNS, kept, rebuilt, strict=True)
+        return [(name, mine, theirs) for name, mine, theirs in pairs if mine != theirs]
+
+    async def save(self, conn: asyncpg.Connection, rows: Sequence[Any]) -> None:
+        """As a pass does."""
+        await days.refresh(conn, [_midnight(row[0].isoformat()) for row in rows], datetime.now(UTC))
+
+    async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
+        """Nothing to do: a day of no numbers is a row of zeros."""
+
+
+def _midnight(day: str) -> datetime:
+    return datetime.combine(date.fromisoformat(day), time(), UTC)
+
+
+def _told(row: asyncpg.Record) -> list[Any]:
+    values = [row[name] for name in days.COLUMNS[1:]]
+    return [*values[:-2], *map(msgspec.json.decode, values[-2:])]
+
+
+def tables() -> Sequence[StateTable]:
+    """In the order in which one follows from the other."""
+    return SessionRollups(), VisitorHours(), Rollups(), Days()

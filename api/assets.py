@@ -19,6 +19,8 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+TRUSTED: Final = f"{POLICY}; require-trusted-types-for 'script'; trusted-types 'none'"
+"""For pages of ours alone: browsers that know trusted types refuse every way from text to HTML or script."""
 HOUR: Final = "public, max-age=3600"
 ASK_FIRST: Final = "no-cache"
 """A browser keeps the file and asks with its tag: files that name each other are never of two versions."""

@@ -14,8 +14,6 @@ PATH: Final = Path(__file__).with_name("files")
 _NAMES: Final = {one.name.removesuffix(".gz") for one in PATH.iterdir()}
 FILES: Final = tuple(sorted(name for name in _NAMES if Path(name).suffix in assets.TYPES))
 _FOLDER: Final = assets.Folder(PATH, FILES, assets.ASK_FIRST)
-_POLICY: Final = f"{assets.POLICY}; require-trusted-types-for 'script'; trusted-types 'none'"
-"""Browsers that know trusted types refuse every way from text to HTML or script."""
 _PRELOAD: Final = '<link rel="modulepreload" href="files/{}">'
 PAGE: Final = Template((PATH / "page.html").read_text(encoding="utf-8")).substitute(
     modules="\n".join(_PRELOAD.format(name) for name in FILES if name.endswith(".js"))
@@ -24,7 +22,7 @@ PAGE: Final = Template((PATH / "page.html").read_text(encoding="utf-8")).substit
 
 async def page(_: web.Request) -> web.Response:
     """GET /admin/."""
-    return assets.page(PAGE, policy=_POLICY)
+    return assets.page(PAGE, policy=assets.TRUSTED)
 
 
 async def without_slash(_: web.Request) -> web.Response:

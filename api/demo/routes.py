@@ -25,7 +25,7 @@ _ANYWHERE: Final = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*", "Cross-Origin-Resourc
 
 async def page(_: web.Request) -> web.Response:
     """GET /demo/."""
-    return assets.page(PAGE)
+    return assets.page(PAGE, policy=assets.TRUSTED)
 
 
 async def without_slash(_: web.Request) -> web.Response:

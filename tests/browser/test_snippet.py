@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -129,6 +130,43 @@ async def test_a_visit_becomes_rows(service: Service, page: Page, key: str) -> N
         text = await kept(service, session)
         assert "AUTUMN" in text
         assert [one for one in (SECRET, "secret", "example.com") if one in text] == []
+
+
+async def test_the_last_click_of_who_goes_elsewhere_arrives(service: Service, page: Page, key: str) -> None:
+    async with shop(SHOP, url=home(service), key=key) as (address, _):
+        session = await visitor(service, page, f"{address}first")
+        await click(page, "plain")
+        await page.do("Page.navigate", url="about:blank")
+        found = [one for one in await interactions(service, session, 2) if one[0] == "click"]
+        assert found == [("click", "frame", "frame-plain", None, None)]
+        query = "SELECT metric_name FROM performance_metrics WHERE session_id = $1 AND metric_name IN ('LCP', 'CLS')"
+        assert {one["metric_name"] for one in await rows(service, query, 2, session)} == {"LCP", "CLS"}
+
+
+async def test_what_went_twice_counts_once(service: Service, page: Page, key: str) -> None:
+    async with shop(SHOP, url=home(service), key=key, more=GATE) as (address, gate):
+        session = await visitor(service, page, f"{address}first")
+        await click(page, "plain")
+        await click(page, "on")
+        await page.until("location.pathname === '/second' && 'track' in (window.milepost ?? {})")
+        # The beacon of the first page, and once more the second page: whether it arrived nobody has told.
+        async with asyncio.timeout(PATIENCE):
+            while sum('"frame-plain"' in one and '"click"' in one for one in gate.bodies) < 2:
+                await page.js("milepost.track('seen'); milepost.flush()")
+        await rows(service, "SELECT 1 FROM tracked_events WHERE session_id = $1 AND event = 'seen'", 1, session)
+        found = [one[2] for one in await interactions(service, session, 2) if one[0] == "click"]
+        assert found == ["frame-plain", "on"]
+
+
+async def test_thirty_idle_minutes_begin_another_session(service: Service, page: Page, key: str) -> None:
+    held = json.dumps({"id": "old", "seen": time.time() * 1000 - 31 * 60_000, "user": "ada"})
+    await page.do("Page.addScriptToEvaluateOnNewDocument", source=f"sessionStorage['milepost.session'] = {held!r}")
+    async with shop(SHOP, url=home(service), key=key) as (address, _):
+        session = await visitor(service, page, f"{address}first")
+        assert session != "old"
+        await page.js("milepost.flush()")
+        (row,) = await rows(service, "SELECT user_id FROM tracked_events WHERE session_id = $1", 1, session)
+        assert row["user_id"] == "ada"
 
 
 async def test_what_did_not_arrive_is_sent_by_the_next_page_and_counts_once(

@@ -18,6 +18,7 @@ from tests.browser.chromium import Page
 from tests.browser.pages import EMBEDDING, shop
 
 HOSTILE = '<img src=x onerror="window.hit = 1"><script>window.hit = 1</script>&amp;'
+CONTRAST = Path(__file__).with_name("contrast.js")
 STEPS = "document.querySelector('milepost-checklist')?.shadowRoot"
 USAGE = "document.querySelector('milepost-usage')?.shadowRoot"
 TOAST, BANNER, DIALOG = ".toast", ".banner", "dialog[open]"
@@ -210,6 +211,23 @@ async def test_it_fits_a_telephone(visitor: Visitor, pictures: Path, scheme: str
     await visitor.open()
     await page.shot(pictures / f"telephone-{scheme}.png")
     assert await page.js("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_text_can_be_read(visitor: Visitor, scheme: str) -> None:
+    page = visitor.page
+    await page.looks(1100, 800, scheme)
+    await visitor.open()
+    await visitor.use("DIAGRAM_UPLOAD", 4)
+    await visitor.use("STORAGE_BYTES", 90 * 2**20)
+    await visitor.use("AI_ANALYSIS", 3)
+    await page.until(f"!!{USAGE}.querySelector('{DIALOG}')")
+    await page.js("document.querySelector('#meters [data-name=EXPORT_PDF]').click()")
+    await page.until("!!document.querySelector('#log .bad')")
+    await page.until("document.getAnimations().every((one) => one.playState === 'finished')")
+    found = await page.js(CONTRAST.read_text())
+    assert len(found) >= 80
+    assert [one for one in found if one[0] < 4.5] == []
 
 
 async def test_hostile_text_stays_text(visitor: Visitor) -> None:

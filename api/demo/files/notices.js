@@ -100,12 +100,13 @@ export class Notices {
     return h("p", null, h("strong", { class: "given" }, this.owner.label(name)), ` ${percentage} % used: ${this.owner.amount(name, used)} of ${this.owner.amount(name, limit)}`);
   }
 
-  #close(done) {
-    return h("button", { class: "close", type: "button", "aria-label": "Dismiss", click: done }, "×");
+  #close(name, done) {
+    const label = `Dismiss: ${this.owner.label(name)}`;
+    return h("button", { class: "close", type: "button", "aria-label": label, click: done }, "×");
   }
 
   #toast(name, meter, done) {
-    const toast = h("div", { class: "toast" }, this.#text(name, meter), this.#close(done));
+    const toast = h("div", { class: "toast" }, this.#text(name, meter), this.#close(name, done));
     let timer = 0;
     const stay = () => clearTimeout(timer);
     const go = () => {
@@ -120,7 +121,7 @@ export class Notices {
   }
 
   #banner(name, meter, done) {
-    const banner = h("div", { class: "banner" }, this.#text(name, meter), this.#close(done));
+    const banner = h("div", { class: "banner" }, this.#text(name, meter), this.#close(name, done));
     this.banners.append(banner);
     return banner;
   }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -310,9 +309,8 @@ async def test_a_hanging_destination_delays_no_other(made: Office) -> None:
         await soon(lambda: len(bad.got) == 1 and len(good.got) == 1)
         for number in range(2, 300):
             await made.put([effect(number)])
-        began = time.monotonic()
         await soon(lambda: len(good.got) == 299)
-        assert time.monotonic() - began < 5
+        assert len(bad.got) < 100, "the good one's went ahead"
         assert bad.most <= 4
         await soon(lambda: bad.now == 0)
     assert all(row["attempts"] <= 1 for row in await receiver.rows(made.pool))

@@ -331,8 +331,10 @@ async def test_after_failures_in_a_row_it_rests_and_one_try_decides(made: Office
         await soon(lambda: not made.outbox._jobs)
         tried = len(there.got)
         assert tried <= 5 + gates.FIRST - 1, "those that were under way when the fifth failed"
+        await made.tried(tried)
         for _ in range(3):
-            await made.pool.execute("UPDATE deliveries SET enqueue_at = now() WHERE status = 'pending'")
+            # As if the time had come, also of those that were put back for want of a place.
+            await made.pool.execute("UPDATE deliveries SET due_at = now(), enqueue_at = now() WHERE status = 'pending'")
             await made.sweep()
         assert len(there.got) == tried, "it rests"
         # The rest is over: one of the 50 tries, and fails; the rest is longer.
@@ -458,6 +460,23 @@ async def test_the_sweep_hands_over_what_nobody_did(made: Office) -> None:
         assert await made.sweep() == "600 handed over"
         assert await made.sweep() == "0 handed over"
         await made.stands(delivered=600)
+    assert set(there.ids.values()) == {1}
+
+
+@pytest.mark.parametrize("why", [outboxes.COMMITTED, outboxes.FOLLOWS])
+async def test_what_has_a_job_gets_no_second_one(closed: Office, why: str) -> None:
+    """However long the queue is: a second job would wait in it, too, and find nothing to do."""
+    redis = closed.ctx["redis"]
+    async with receiver.receiver() as there:
+        await register(closed.pool, there.url)
+        ids = await receiver.commit(closed.pool, [effect(n) for n in range(20)])
+        assert await outboxes.enqueue(redis, [(one, why) for one in ids[:15]]) == 15
+        for handed in ("5 handed over", "0 handed over"):
+            await closed.pool.execute("UPDATE deliveries SET enqueue_at = now()")
+            assert await closed.sweep() == handed
+        assert await redis.zcard(keys.ARQ_DELIVERIES) == 20
+        closed.open()
+        await closed.stands(delivered=20)
     assert set(there.ids.values()) == {1}
 
 

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from api import body as bodies
+from api import bots
 from api.body import Malformed, Parsed
 from api.errors import Problem
 from api.inflate import inflated
@@ -116,6 +117,7 @@ async def take(
     judged = judge(parsed, sender, state.clock.now(), state.catalog, state.closed)
     if not judged.actions:
         return _nothing_in(judged, headers)
+    bots.mark(judged.actions, sender, request.headers.get(hdrs.USER_AGENT))
     seconds = wanted_wait(request)
     waiting = [state.waiting.expect() for _ in judged.actions] if seconds else []
     for action, (reply, _) in zip(judged.actions, waiting, strict=bool(waiting)) if waiting else ():

@@ -21,8 +21,10 @@ _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _warn = log.Seldom(log.get("rates"), seconds=60)
 
 # The window before counts for the part of it that still lies less than a window back. A window begins with the first
-# request in it, and who is refused is not counted. Redis's own clock, since those of several hosts differ.
+# request in it, and who is refused is not counted. Redis's own clock, since those of several hosts differ. A count is
+# not worth a sync of the append-only file, which would hold up the reads in the same packet: it stays in memory alone.
 _COUNT: Final = b"""
+redis.set_repl(redis.REPL_NONE)
 local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

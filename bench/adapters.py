@@ -21,6 +21,7 @@ import msgspec
 from bench import learning, metering
 from bench.traffic import DEVICES, Request, Stretch
 from jobs.lines import Reader, Unreadable
+from jobs.privacy.addresses import Addresses, private
 
 BATCH: Final = 100
 NEEDS_PROGRESS: Final = ("course.enrolled", "lesson.completed")
@@ -49,8 +50,11 @@ class Hit(NamedTuple):
     referrer: str
 
 
-def read(path: Path, kinds: frozenset[str]) -> Stretch:
-    """The actions in a file or folder, for an API that knows these kinds. Raises NothingToPlay."""
+def read(path: Path, kinds: frozenset[str], addresses: Addresses = "hidden") -> Stretch:
+    """The actions in a file or folder, for an API that knows these kinds. Raises NothingToPlay.
+
+    `addresses`: what becomes of those of an access log.
+    """
     if path.is_dir():
         if (path / learning.COURSES).exists():
             return _courses(path, kinds)
@@ -63,7 +67,7 @@ def read(path: Path, kinds: frozenset[str]) -> Stretch:
         if first.startswith("{"):
             return _ndjson(path)
         if _COMBINED.fullmatch(first):
-            return _access_log(path, kinds)
+            return _access_log(path, kinds, addresses)
     except (OSError, EOFError, zlib.error, Unreadable) as error:
         raise NothingToPlay(f"{path} cannot be read: {error}") from None
     raise NothingToPlay(f"{path} is neither an access log in the combined format nor NDJSON of actions")
@@ -116,44 +120,44 @@ def _hit(number: int, line: str) -> Hit | None:
     )
 
 
-def visitor(hit: Hit) -> str:
-    """Who it was, as far as a log can tell: one id per address and user agent."""
-    return "web-" + hashlib.sha256(f"{hit.address} {hit.agent}".encode()).hexdigest()[:16]
+def visitor(hit: Hit, key: bytes) -> str:
+    """Who it was, as far as a log can tell: one id per address and user agent, from which neither can be guessed."""
+    return "web-" + hashlib.blake2b(f"{hit.address} {hit.agent}".encode(), key=key, digest_size=8).hexdigest()
 
 
-def _access_log(path: Path, kinds: frozenset[str]) -> Stretch:
+def _access_log(path: Path, kinds: frozenset[str], addresses: Addresses) -> Stretch:
     found, malformed = hits(_lines(path))
     if not found:
         raise NothingToPlay(f"{path} holds no line in the combined format")
     # A log that grows keeps its first line, and so its ids.
-    prefix = f"log-{hashlib.sha256(next(_lines(path)).encode()).hexdigest()[:12]}-"
-    visitors = len({visitor(hit) for hit in found})
+    first = next(_lines(path)).encode()
+    prefix = f"log-{hashlib.sha256(first).hexdigest()[:12]}-"
+    # Who has the log has the addresses; who has the database alone has not even the key.
+    key = hashlib.sha256(b"addresses of " + first).digest()
+    logged = [(private(hit.address, addresses, key)[:128], visitor(hit, key), hit) for hit in found]
+    visitors = len({who for _, who, _ in logged})
     remarks = [
         f"{len(found):,} lines of {path.name}, {found[0].at:%d %b %Y} to {found[-1].at:%d %b %Y}, {visitors:,} visitors"
     ]
     if malformed:
         shown = ", ".join(map(str, malformed[:5])) + (" …" if len(malformed) > 5 else "")
         remarks.append(f"{len(malformed)} malformed line{'s' if len(malformed) > 1 else ''} left out: {shown}")
-    example = f"auto:anonymous:{visitor(found[0])}@{int(found[0].at.timestamp() * 1000)}"
+    example = f"auto:anonymous:{logged[0][1]}@{int(found[0].at.timestamp() * 1000)}"
     stretch = Stretch(f"the access log {path.name}", [], example, remarks)
     is_metered = kinds >= metering.KINDS
-    actions = [(_user(hit), action) for hit in found for action in _of_hit(hit, prefix, is_metered)]
+    actions = [(one[0], action) for one in logged for action in _of_hit(*one, prefix, is_metered)]
     if is_metered:
-        addresses = [_user(hit) for hit in found]
-        actions = [*metering.limits(addresses, prefix, found[0].at.isoformat()), *actions]
-        stretch.metered, stretch.prefix = metering.expected(addresses), prefix
+        users = [user for user, _, _ in logged]
+        actions = [*metering.limits(users, prefix, found[0].at.isoformat()), *actions]
+        stretch.metered, stretch.prefix = metering.expected(users), prefix
         remarks.append(metering.TOLD)
     stretch.lanes = _spread(actions)
     return stretch
 
 
-def _user(hit: Hit) -> str:
-    return hit.address[:128]
-
-
-def _of_hit(hit: Hit, prefix: str, is_metered: bool) -> Iterator[dict[str, Any]]:
-    head = {"at": hit.at.isoformat(), "anonymousId": visitor(hit)}
-    properties = {"method": hit.method[:32], "status": hit.status, "agent": hit.agent[:256]}
+def _of_hit(user: str, who: str, hit: Hit, prefix: str, is_metered: bool) -> Iterator[dict[str, Any]]:
+    head = {"at": hit.at.isoformat(), "anonymousId": who}
+    properties = {"method": hit.method[:32], "status": hit.status, "userAgent": hit.agent[:256]}
     page: dict[str, Any] = {"path": hit.path[:2048], "properties": properties}
     if hit.referrer not in ("-", ""):
         page["referrer"] = hit.referrer[:2048]
@@ -162,7 +166,7 @@ def _of_hit(hit: Hit, prefix: str, is_metered: bool) -> Iterator[dict[str, Any]]
         size = {"metricName": "response_bytes", "value": hit.size, "additionalData": {"status": hit.status}}
         yield head | {"id": f"{prefix}{hit.line}-size", "kind": "metric.recorded", "data": size}
     if is_metered:
-        yield metering.call(_user(hit), prefix, hit.line, hit.at.isoformat())
+        yield metering.call(user, prefix, hit.line, hit.at.isoformat())
 
 
 def _ndjson(path: Path) -> Stretch:

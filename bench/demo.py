@@ -26,6 +26,7 @@ from db.settings import stop
 from jobs import sending
 from jobs.bar import Bar
 from jobs.families import FAMILIES
+from jobs.privacy.addresses import Addresses
 from jobs.sending import Refused, Sender
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -65,6 +66,9 @@ def main(
     ] = None,
     sessions: Annotated[int, typer.Option(min=1, help="simulated sessions")] = traffic.SESSIONS,
     seed: Annotated[int, typer.Option(help="of the simulated journeys")] = 7,
+    addresses: Annotated[
+        Addresses, typer.Option(help="of an access log: hidden behind digests, shortened to networks, or kept")
+    ] = "hidden",
 ) -> None:
     """Play simulated traffic, or real data, through a running Milepost.
 
@@ -73,19 +77,19 @@ def main(
     where, who = command.api(url, key)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        command.run(_demo(where, who, data, sessions, seed))
+        command.run(_demo(where, who, data, sessions, seed, addresses))
     except adapters.NothingToPlay as error:
         Console(highlight=False, soft_wrap=True).print(f"\n  {error}", markup=False)
     except Refused as error:
         stop(str(error), 1)
 
 
-async def _demo(url: str, key: str, data: Path | None, sessions: int, seed: int) -> None:
+async def _demo(url: str, key: str, data: Path | None, sessions: int, seed: int, addresses: Addresses) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     async with sending.http(2 * traffic.DEVICES) as session:
         sender = Sender(session, url, key)
         kinds = await Player(sender, lambda _: None).kinds()
-        stretch = adapters.read(data, kinds) if data else traffic.simulated(sessions, seed)
+        stretch = adapters.read(data, kinds, addresses) if data else traffic.simulated(sessions, seed)
         console.print(Text(f"\nPlaying {stretch.title}: {stretch.number:,} actions", "bold"))
         for remark in stretch.remarks:
             console.print(f"  {remark}", markup=False)

@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
-AGAIN_SECONDS: Final = 0.5
+AGAIN_SECONDS: Final = 3.0
+"""Long enough for work to put its things away: a second cancel would break into that."""
 T = TypeVar("T")
 
 

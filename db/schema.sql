@@ -751,7 +751,8 @@ CREATE TABLE public.user_sessions (
     total_price double precision,
     priced_at timestamp with time zone,
     completion_percentage double precision,
-    completed_at timestamp with time zone
+    completed_at timestamp with time zone,
+    is_bot boolean DEFAULT false NOT NULL
 )
 WITH (fillfactor='80');
 

@@ -27,6 +27,9 @@ OWN_ID: Final = 4
 OURS: Final = "\x1f"
 """Ids of our follow-ups begin with it, which ids of clients cannot: nobody can use one up before it comes."""
 
+BOT: Final = 16
+"""Flag: a declared bot did it. Families have 8 for themselves."""
+
 AHEAD: Final = timedelta(minutes=5)
 BEHIND: Final = timedelta(days=35)
 EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)

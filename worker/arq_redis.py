@@ -1,4 +1,4 @@
-"""arq's Redis: connections that outlive a restart of it, JSON instead of pickle, and the end of a worker."""
+"""arq's Redis: connections that outlive a restart of it, JSON instead of pickle; how jobs begin, how a worker ends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Final
 import msgspec
 from arq import Worker
 from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.constants import in_progress_key_prefix
+from arq.utils import timestamp_ms
 from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -40,6 +42,41 @@ async def connected(url: str, queue: str = keys.ARQ_QUEUE) -> ArqRedis:
         job_deserializer=msgspec.json.decode,
         default_queue_name=queue,
     )
+
+
+class AtOnce(Worker):
+    """arq's worker, but what one look at the queue finds is begun in one trip.
+
+    arq begins jobs one after another, two trips and a write each: where every write waits for the disk, that was all it
+    did.
+    """
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Begin as many of these as there is room for, if nobody else has."""
+        waiting = [name for one in job_ids if (name := one.decode()) not in self.tasks]
+        while waiting and (room := self.max_jobs - self.job_counter) > 0:
+            names, waiting = waiting[:room], waiting[room:]
+            await self._begin(names)
+
+    async def _begin(self, names: list[str]) -> None:
+        now, milliseconds = timestamp_ms(), int(self.in_progress_timeout_s * 1000)
+        # Marked before it is looked up: who ends a job takes both away together, so that none is begun behind its end.
+        async with self.pool.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.set(in_progress_key_prefix + name, b"1", px=milliseconds, nx=True)
+                pipe.zscore(self.queue_name, name)
+            answers = await pipe.execute()
+        ended: list[str] = []
+        for name, marked, score in zip(names, answers[::2], answers[1::2], strict=True):
+            if marked and score and score <= now:
+                await self.sem.acquire()
+                self.job_counter += 1
+                task = self.tasks[name] = self.loop.create_task(self.run_job(name, int(score)))
+                task.add_done_callback(lambda _: self._release_sem_dec_counter_on_complete())
+            elif marked:
+                ended.append(in_progress_key_prefix + name)
+        if ended:
+            await self.pool.delete(*ended)
 
 
 async def stop(running: Worker) -> None:

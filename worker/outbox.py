@@ -118,8 +118,8 @@ async def _redis(settings: Settings) -> Any:
             await redis.aclose(close_connection_pool=True)
 
 
-async def enqueue(redis: ArqRedis, jobs: Sequence[Job]) -> None:
-    """Make a job of each that is none yet, in one trip; arq's own way takes three for each."""
+async def enqueue(redis: ArqRedis, jobs: Sequence[Job]) -> int:
+    """Make a job of each that is none yet, all in one trip: arq's own way takes three for each. How many were made."""
     now = timestamp_ms()
     async with redis.pipeline(transaction=False) as pipe:
         for one, why in jobs:
@@ -127,7 +127,15 @@ async def enqueue(redis: ArqRedis, jobs: Sequence[Job]) -> None:
             job = serialize_job("deliver", (str(one),), {}, None, now, serializer=msgspec.json.encode)
             pipe.set(job_key_prefix + name, job, px=EXPIRE_MS, nx=True)
             pipe.zadd(keys.ARQ_DELIVERIES, {name: now}, nx=True)
-        await pipe.execute()
+        return sum((await pipe.execute())[1::2])
+
+
+async def named(redis: ArqRedis, ids: Sequence[UUID]) -> list[Job]:
+    """Deliveries that nobody has claimed yet, under the name of the job that they have, if they have one."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for one in ids:
+            pipe.exists(f"{job_key_prefix}{one}:{FOLLOWS}")
+        return [(one, FOLLOWS if held else COMMITTED) for one, held in zip(ids, await pipe.execute(), strict=True)]
 
 
 async def deliver(ctx: dict[Any, Any], one: str) -> None:
@@ -148,7 +156,7 @@ async def deliver(ctx: dict[Any, Any], one: str) -> None:
 def worker(settings: Settings, redis: ArqRedis, outbox: Outbox, courier: Courier) -> Worker:
     """arq's worker of the deliveries. Tries are counted in Postgres alone."""
     seconds = courier.lease + 2
-    return Worker(
+    return arq_redis.AtOnce(
         functions=[func(cast("WorkerCoroutine", deliver), name="deliver", keep_result=0, timeout=seconds)],
         redis_pool=redis,
         queue_name=keys.ARQ_DELIVERIES,

@@ -16,19 +16,20 @@ QUERIES: Final = sql.read("deliveries")
 ROWS: Final = 500
 ROUNDS: Final = 20
 AGAIN_SECONDS: Final = 30.0
-"""After which what was handed over, and is still due, is handed over again."""
+"""After which what was handed over, and is still due, is looked at again: it may have lost its job."""
 
 
 async def sweep_deliveries(ctx: Context) -> str:
-    """Hand over what is due and nobody has: after a crash, for the next try, when Redis lost its jobs."""
+    """Hand over what is due and has no job: after a crash, for the next try, when Redis lost its jobs."""
     handed = 0
     for _ in range(ROUNDS):
         rows = await ctx["pool"].fetch(QUERIES["sweep_deliveries"], ROWS, AGAIN_SECONDS)
-        # Each try is due at a time of its own, and so a job of its own.
-        ready = [(row["id"], f"{row['due_at'].timestamp()}") for row in rows if row["ready"]]
+        # Each further try is due at a time of its own, and so a job of its own.
+        ready = [(row["id"], f"{row['due_at'].timestamp()}") for row in rows if row["ready"] and not row["unclaimed"]]
+        if unclaimed := [row["id"] for row in rows if row["ready"] and row["unclaimed"]]:
+            ready += await outbox.named(ctx["redis"], unclaimed)
         if ready:
-            await outbox.enqueue(ctx["redis"], ready)
-        handed += len(ready)
+            handed += await outbox.enqueue(ctx["redis"], ready)
         if len(rows) < ROWS:
             break
     return f"{handed} handed over"

@@ -77,7 +77,7 @@ _READS: Final = (
     *(*WHO, "forbidden_subject", "missing_subject", "invalid_id", "invalid_position", "rate_limited"),
     *("log_unavailable", "database_unavailable"),
 )
-_WRITES: Final = (*WHO, *BODY, *ACTION, *LOG, "id_reused", "invalid_parameter", "database_unavailable")
+_WRITES: Final = (*WHO, *BODY, *ACTION, *LOG, "id_reused", "erased", "invalid_parameter", "database_unavailable")
 _LIMITS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 _ON_WRITES: Final = ("OnboardingUser", "Wait", "Prefer", "IdempotencyKey", "ContentEncoding")
 _TWICE: Final = "The same `id` again gets the first answer again."

@@ -100,7 +100,7 @@ OPERATIONS: Final = (
         },
         "First touch wins: an organisation has one referral. The same code again is answered with it.",
         codes=(
-            *(*WHO, *BODY, *ACTION, *LOG, "id_reused", "invalid_parameter", "database_unavailable"),
+            *(*WHO, *BODY, *ACTION, *LOG, "id_reused", "erased", "invalid_parameter", "database_unavailable"),
             *("unknown_code", "own_code", "already_referred", "referral_cycle"),
         ),
         security=BY_HEADER,

@@ -33,7 +33,7 @@ _READ: Final = fields(
     }
 )
 _READS: Final = (*WHO, "invalid_id", "invalid_position", "log_unavailable", "database_unavailable")
-_WRITES: Final = (*WHO, *BODY, *ACTION, *LOG, "id_reused", "invalid_parameter", "database_unavailable")
+_WRITES: Final = (*WHO, *BODY, *ACTION, *LOG, "id_reused", "erased", "invalid_parameter", "database_unavailable")
 _WITH: Final = ("OfSubject", "Wait", "Prefer", "IdempotencyKey", "ContentEncoding")
 _TWICE: Final = "The same `id` again gets the first answer again."
 
@@ -80,7 +80,7 @@ OPERATIONS: Final = (
             "The limit of the plan again",
         ),
         {200: ("It has none of its own any more.", JSON, _SET), 202: _LATER},
-        codes=(*WHO, *ACTION, *LOG, "id_reused", "invalid_parameter", "database_unavailable"),
+        codes=(*WHO, *ACTION, *LOG, "id_reused", "erased", "invalid_parameter", "database_unavailable"),
         security=BY_HEADER,
         parameters=("OfMeter", "OfSubject", "Wait", "Prefer", "IdempotencyKey"),
     ),

@@ -80,11 +80,11 @@ READS: Final = (
 )
 _SUBJECT: Final = ("UsageUser", "UsageOrg")
 _DECIDED: Final = (
-    *(*WHO, *BODY, *ACTION, *LOG, "id_reused", "invalid_parameter", "undecided"),
+    *(*WHO, *BODY, *ACTION, *LOG, "id_reused", "erased", "invalid_parameter", "undecided"),
     *("plan_limit_exceeded", "feature_not_in_plan", "file_too_large", "database_unavailable"),
 )
 _ENDED: Final = (
-    *(*WHO, *BODY, *ACTION, *LOG, "id_reused", "invalid_parameter", "undecided", "unknown_reservation"),
+    *(*WHO, *BODY, *ACTION, *LOG, "id_reused", "erased", "invalid_parameter", "undecided", "unknown_reservation"),
     *("reservation_committed", "reservation_released", "reservation_expired", "database_unavailable"),
 )
 _WRITES: Final = (*_SUBJECT, "Wait", "Prefer", "IdempotencyKey", "ContentEncoding")
@@ -117,7 +117,7 @@ OPERATIONS: Final = (
             200: ("Counted within `wait`.", JSON, _TRACKED),
         },
         "Never fails for a limit, and does not wait for the worker unless `wait` says so. `at` decides the period.",
-        codes=(*WHO, *BODY, *ACTION, *LOG, "id_reused", "invalid_parameter", "database_unavailable"),
+        codes=(*WHO, *BODY, *ACTION, *LOG, "id_reused", "erased", "invalid_parameter", "database_unavailable"),
         security=BY_ANY,
         parameters=_WRITES,
         bodies=("UsageTracked",),

@@ -2,19 +2,19 @@
 -- every session as the rules say it must be, from the facts alone: sums, minima, maxima, and "the newest at wins, ties
 -- by value". Written beside the fold on purpose, not derived from it.
 WITH facts AS (
-    SELECT 'interaction.recorded' AS kind, subject, session_id, at, received_at, user_id, anonymous_id, org_id, category,
+    SELECT 'interaction.recorded' AS kind, flags, subject, session_id, at, received_at, user_id, anonymous_id, org_id, category,
            device_type, viewport_width, viewport_height, NULL::float8 AS price, NULL::float8 AS pct, false AS ordered
     FROM interaction_events
     UNION ALL
-    SELECT 'configuration.saved', subject, session_id, at, received_at, user_id, anonymous_id, org_id, NULL,
+    SELECT 'configuration.saved', flags, subject, session_id, at, received_at, user_id, anonymous_id, org_id, NULL,
            NULL, NULL, NULL, total_price, completion_percentage, trigger_event = 'order_attempt'
     FROM configuration_snapshots
     UNION ALL
-    SELECT 'metric.recorded', subject, session_id, at, received_at, user_id, anonymous_id, org_id, NULL,
+    SELECT 'metric.recorded', flags, subject, session_id, at, received_at, user_id, anonymous_id, org_id, NULL,
            NULL, NULL, NULL, NULL, NULL, false
     FROM performance_metrics WHERE session_id IS NOT NULL
     UNION ALL
-    SELECT kind, subject, session_id, at, received_at, user_id, anonymous_id, org_id, NULL, NULL, NULL, NULL, NULL, NULL,
+    SELECT kind, flags, subject, session_id, at, received_at, user_id, anonymous_id, org_id, NULL, NULL, NULL, NULL, NULL, NULL,
            false
     FROM tracked_events
 ), spans AS (
@@ -26,7 +26,7 @@ WITH facts AS (
            count(*) FILTER (WHERE kind = 'page.viewed') AS page_views,
            count(*) FILTER (WHERE kind = 'event.tracked') AS events,
            count(*) FILTER (WHERE kind = 'metric.recorded') AS metrics,
-           max(pct) AS completion_percentage, min(at) FILTER (WHERE ordered OR pct >= 100) AS completed_at
+           bool_or(flags & 16 <> 0) AS is_bot, max(pct) AS completion_percentage, min(at) FILTER (WHERE ordered OR pct >= 100) AS completed_at
     FROM facts GROUP BY session_id
 ), users AS (
     SELECT DISTINCT ON (session_id) session_id, user_id, at AS user_at FROM facts WHERE user_id IS NOT NULL
@@ -46,7 +46,7 @@ WITH facts AS (
     SELECT session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id,
            CASE WHEN ended_at = last_at THEN last_at END AS ended_at,
            interactions, snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at,
-           last_category, last_category_at, total_price, priced_at, completion_percentage, completed_at
+           last_category, last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
     FROM spans LEFT JOIN users USING (session_id) LEFT JOIN devices USING (session_id)
     LEFT JOIN categories USING (session_id) LEFT JOIN prices USING (session_id)
 ), held AS (
@@ -56,7 +56,7 @@ WITH facts AS (
                 THEN NULL ELSE s.ended_at END AS ended_at,
            s.interactions, s.snapshots, s.page_views, s.events, s.metrics, s.device_type, s.viewport_width,
            s.viewport_height, s.device_at, s.last_category, s.last_category_at, s.total_price, s.priced_at,
-           s.completion_percentage, s.completed_at
+           s.completion_percentage, s.completed_at, s.is_bot
     FROM user_sessions s LEFT JOIN expected e USING (session_id)
 )
 SELECT coalesce(e.session_id, h.session_id) AS session_id, to_jsonb(e) AS expected, to_jsonb(h) AS held

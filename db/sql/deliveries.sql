@@ -51,7 +51,8 @@ WITH looked AS (
     SET enqueue_at = CASE WHEN t.paused_until > now() THEN t.paused_until + random() * interval '2 s'
                           ELSE greatest(d.due_at, now() + make_interval(secs => $2)) END
     FROM looked l, destinations t WHERE d.id = l.id AND t.id = d.destination
-    RETURNING d.id, d.due_at, d.due_at <= now() AND coalesce(t.paused_until <= now(), true) AND (
+    RETURNING d.id, d.due_at, d.due_at = d.created_at AS unclaimed,
+        d.due_at <= now() AND coalesce(t.paused_until <= now(), true) AND (
         d.order_key IS NULL OR NOT EXISTS (
             SELECT FROM deliveries b
             WHERE b.destination = d.destination AND b.order_key = d.order_key AND b.status = 'pending'
@@ -59,7 +60,7 @@ WITH looked AS (
         )
     ) AS ready
 )
-SELECT id, due_at, ready FROM moved;
+SELECT id, due_at, unclaimed, ready FROM moved;
 
 -- name: stop_deliveries
 -- of destinations that were removed or disabled while these were written

@@ -104,7 +104,8 @@ DELETE FROM configuration_snapshots WHERE subject = ANY($1::text[]) AND session_
 
 -- name: erase_performance_metrics
 DELETE FROM performance_metrics WHERE subject = ANY($1::text[]) AND session_id = ANY($2::text[])
-    AND (session_id = ANY($3::text[]) OR user_id = $4 OR (user_id IS NULL AND anonymous_id = ANY($5::text[])));
+    AND (session_id = ANY($3::text[]) OR user_id = $4 OR (user_id IS NULL AND anonymous_id = ANY($5::text[])))
+RETURNING metric_name, value, additional_data::text, at;
 
 -- name: erase_tracked_events
 DELETE FROM tracked_events WHERE subject = ANY($1::text[]) AND session_id = ANY($2::text[])
@@ -120,7 +121,8 @@ UPDATE user_sessions SET user_id = NULL, user_at = NULL WHERE session_id = ANY($
 -- name: erase_lone_metrics
 -- metrics of no session
 DELETE FROM performance_metrics
-WHERE user_id = $1 AND session_id IS NULL AND received_at >= $2 AND received_at < $3;
+WHERE user_id = $1 AND session_id IS NULL AND received_at >= $2 AND received_at < $3
+RETURNING metric_name, value, additional_data::text, at;
 
 -- name: clear_referral_events
 -- what happened to an organisation stays its own

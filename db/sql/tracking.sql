@@ -46,7 +46,7 @@ CROSS JOIN LATERAL (
 SELECT
     session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
     snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
-    last_category_at, total_price, priced_at, completion_percentage, completed_at
+    last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
 FROM user_sessions WHERE session_id = ANY($1::text[]);
 
 -- name: load_visits
@@ -54,7 +54,7 @@ FROM user_sessions WHERE session_id = ANY($1::text[]);
 SELECT
     session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
     snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
-    last_category_at, total_price, priced_at, completion_percentage, completed_at
+    last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) AS k (visitor, first_at, newest_at)
 JOIN user_sessions ON subject = k.visitor COLLATE "C" AND at <= k.newest_at + $4::interval
     AND last_at >= k.first_at - $4::interval
@@ -65,13 +65,13 @@ WHERE subject NOT LIKE 'session:%';
 INSERT INTO user_sessions (
     session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
     snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
-    last_category_at, total_price, priced_at, completion_percentage, completed_at
+    last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
 )
 SELECT * FROM unnest(
     $1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::timestamptz[],
     $8::text[], $9::text[], $10::timestamptz[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
     $15::bigint[], $16::text[], $17::int[], $18::int[], $19::timestamptz[], $20::text[], $21::timestamptz[],
-    $22::double precision[], $23::timestamptz[], $24::double precision[], $25::timestamptz[]
+    $22::double precision[], $23::timestamptz[], $24::double precision[], $25::timestamptz[], $26::boolean[]
 )
 ON CONFLICT (session_id) DO UPDATE SET
     at = EXCLUDED.at, last_at = EXCLUDED.last_at, received_at = EXCLUDED.received_at, user_id = EXCLUDED.user_id,
@@ -81,7 +81,8 @@ ON CONFLICT (session_id) DO UPDATE SET
     viewport_width = EXCLUDED.viewport_width, viewport_height = EXCLUDED.viewport_height, device_at =
     EXCLUDED.device_at, last_category = EXCLUDED.last_category, last_category_at = EXCLUDED.last_category_at,
     total_price = EXCLUDED.total_price, priced_at = EXCLUDED.priced_at, completion_percentage =
-    EXCLUDED.completion_percentage, completed_at = EXCLUDED.completed_at;
+    EXCLUDED.completion_percentage, completed_at = EXCLUDED.completed_at,
+    is_bot = EXCLUDED.is_bot;
 
 -- name: note_changes
 -- one row for a batch, in its transaction: what the rollups look at next

@@ -23,8 +23,14 @@ START, END = "start", "end"
 Counts = dict[Base, Count]
 
 
+BOT: Final = "bot:"
+"""Prefix of visitors that are counted among nobody."""
+
+
 def visitor(session: Session) -> str:
     """Who a session counts for: its user, else its anonymous id, else nobody but itself."""
+    if session.is_bot:
+        return BOT + session.session_id
     if session.user_id is not None:
         return "user:" + session.user_id
     if session.anonymous_id is not None:
@@ -64,6 +70,11 @@ def of_row(session: Session, final: str | None) -> Counts:
     if final is not None:
         count("configuration", final)
     return counts
+
+
+def of_bot(session: Session) -> Counts:
+    """A declared bot's session is one of those, and counts for nothing else."""
+    return {Base("bots", finest("sessions", session.at.timestamp()), ""): Count(1, 0)}
 
 
 def merged(old: Counts, new: Counts) -> Counts:

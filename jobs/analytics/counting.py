@@ -73,6 +73,9 @@ async def read(
     found: Read = []
     for session in of:
         key = session.session_id
+        if session.is_bot:
+            found.append((session, counted.of_bot(session)))
+            continue
         if key in actions:
             counts = counted.of_row(session, finals.get(key)) | actions[key]
         else:
@@ -111,7 +114,7 @@ async def _finals(conn: asyncpg.Connection, of: Sequence[Session], *, keeps: boo
     finals: dict[str, str] = {}
     bodies: dict[str, str] = {}
     for session_id, body in await conn.fetch(
-        QUERIES["final_configurations"], *_whose([one for one in of if one.snapshots])
+        QUERIES["final_configurations"], *_whose([one for one in of if one.snapshots and not one.is_bot])
     ):
         text = canonical(body)
         finals[session_id] = digest = hashlib.sha256(text.encode()).hexdigest()

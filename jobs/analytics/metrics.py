@@ -6,7 +6,6 @@ Metrics need no order and never change, so a batch's own rows are all that has t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -45,18 +44,18 @@ def path_of(name: str, data: str | None) -> str:
         return ""
 
 
-def noted(rows: Iterable[tuple[str, float, str | None, datetime]]) -> bytes:
-    """A batch's metrics (name, value, additional data, at) as they are noted."""
+def noted(rows: Iterable[Sequence[Any]], sign: int = 1) -> bytes:
+    """A batch's metrics (name, value, additional data, at) as they are noted; `sign`: -1 takes them back."""
     found: dict[tuple[str, str, int, int], list[Any]] = {}
     for name, value, data, at in rows:
         key = (name, path_of(name, data), cut(at.timestamp(), "minute"), bucket(value))
         exact = exactly(value)
         held = found.get(key)
         if held is None:
-            found[key] = [1, exact, value]
+            found[key] = [sign, sign * exact, value]
         else:
-            held[0] += 1
-            held[1] += exact
+            held[0] += sign
+            held[1] += sign * exact
             held[2] = max(held[2], value)
     return msgspec.json.encode([(*key, n, str(total), most) for key, (n, total, most) in found.items()])
 
@@ -74,4 +73,5 @@ def add(counts: dict[Cell, Count], most: dict[Cell, float], bodies: Sequence[str
                 cell = Cell(grain, "metric:" + name, cut(minute, grain), several(path, index))
                 held = counts.get(cell, Count(0))
                 counts[cell] = Count(held.n + n, held.total + Decimal(total))
-                most[cell] = max(most.get(cell, largest), largest)
+                if n > 0:
+                    most[cell] = max(most.get(cell, largest), largest)

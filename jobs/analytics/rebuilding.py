@@ -224,7 +224,7 @@ class Rollups(_Numbers):
             (" ".join((cell.grain, cell.measure, moment(cell.start).isoformat(), cell.key)), *values)
             for cell in sorted(mine.keys() | theirs.keys())
             for values in [(mine.get(cell), theirs.get(cell))]
-            if values[0] != values[1] and cells.is_kept(cell, now.timestamp())
+            if not _is_right(*values) and cells.is_kept(cell, now.timestamp())
         ]
         more = len(found) - SHOWN
         return found if more <= 0 else [*found[:SHOWN], ("(and more)", more, more)]
@@ -246,6 +246,13 @@ class Rollups(_Numbers):
 
     async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
         """Nothing to do: there is one row, which is always rebuilt."""
+
+
+def _is_right(kept: Value | None, rebuilt: Value | None) -> bool:
+    """The largest value may be one that was erased."""
+    if kept is None or rebuilt is None:
+        return kept == rebuilt
+    return kept[:2] == rebuilt[:2] and (rebuilt[2] is None or (kept[2] is not None and kept[2] >= rebuilt[2]))
 
 
 def _row(cell: Cell) -> tuple[str, str, datetime, str]:

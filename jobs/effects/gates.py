@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from typing import Final
@@ -10,7 +11,10 @@ from uuid import UUID
 
 FIRST: Final = 4
 MOST: Final = 32
-"""Of the 200 jobs of a process: one that hangs holds 4, and 32 wait for it for 3 s; 64 when it was well until then."""
+"""Of the 200 jobs of a process: one that hangs holds 4, and 32 wait for it for 3 s.
+
+One that was well until then holds 32, and for another 3 s as many wait as it would have taken in them.
+"""
 REST_AFTER: Final = 5
 """Failures of a destination in a row after which it rests; then one delivery tries whether it is well again."""
 WAIT_SECONDS: Final = 3.0
@@ -29,6 +33,7 @@ class Gate:
         """How long a delivery takes, about."""
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._free_at = self._rest_until = 0.0
+        self._well_at = -math.inf
 
     async def enter(self, *, probing: bool = False) -> bool:
         """Wait a little for a place; False when there is none, or the destination began to rest. Who enters leaves."""
@@ -37,7 +42,7 @@ class Gate:
         if self.running < self.limit:
             self.running += 1
             return True
-        if len(self._waiting) >= (self.limit if self.failed else MOST):
+        if len(self._waiting) >= self._room():
             return False
         place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
@@ -53,6 +58,17 @@ class Gate:
                 return False
             raise
 
+    def _room(self) -> int:
+        """How many may wait: as many as find a place in that time, where it has just shown how fast it answers.
+
+        Who is turned away costs as much as who is delivered, and comes again with the sweep, not when there is room.
+        """
+        if self.failed:
+            return self.limit
+        if time.monotonic() - self._well_at > WAIT_SECONDS:
+            return MOST
+        return max(MOST, int(0.8 * WAIT_SECONDS * self.limit / max(self.seconds, 0.001)))
+
     def leave(self, *, well: bool | None, seconds: float) -> None:
         """One has ended; None: it did not try. At the fifth failure who waits is turned away: there is to be a rest."""
         if well is not None:
@@ -60,6 +76,8 @@ class Gate:
             self.limit = min(MOST, self.limit + 1) if well else max(1, self.limit // 2)
             self.seconds += 0.1 * (seconds - self.seconds)
             self._rest_until = 0.0
+            if well:
+                self._well_at = time.monotonic()
         if self.failed >= REST_AFTER:
             self._turn_away()
         self._pass_on()

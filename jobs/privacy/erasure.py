@@ -20,10 +20,11 @@ from redis.asyncio import Redis
 
 from db import partitions, stream
 from jobs import rebuild
-from jobs.analytics import rolling
+from jobs.analytics import metrics, rolling
 from jobs.privacy import letters, sessions, tombstones, traces
 from jobs.privacy.sessions import number
 from jobs.privacy.tombstones import QUERIES
+from jobs.tracking.family import QUERIES as TRACKING
 
 ROWS: Final = 5000
 """Rows of one transaction."""
@@ -164,8 +165,10 @@ class Erasure:
                 self.moved(f"{len(rows) - begin:,} sessions of partition {partition} left")
         for day in await sessions.days(self.conn):
             async with self.conn.transaction():
-                status = await self.conn.execute(QUERIES["erase_lone_metrics"], self.user_id, *day)
-                await self._count({"performance_metrics": number(status)})
+                rows = await self.conn.fetch(QUERIES["erase_lone_metrics"], self.user_id, *day)
+                if rows:
+                    await self.conn.execute(TRACKING["note_changes"], [], metrics.noted(rows, -1).decode())
+                await self._count({"performance_metrics": len(rows)})
 
     async def _chunk(self, partition: int, chunk: Mapping[str, str], anonymous: Sequence[str]) -> None:
         until = datetime.now(UTC) + timedelta(days=self.dedupe_days)

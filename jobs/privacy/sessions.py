@@ -9,13 +9,14 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
+from jobs.analytics import metrics
 from jobs.privacy.tombstones import QUERIES
 from jobs.tracking.facts import Sessions
 from jobs.tracking.family import QUERIES as TRACKING
 
 CHUNK: Final = 100
 """Sessions of one transaction."""
-TABLES: Final = ("interaction_events", "configuration_snapshots", "performance_metrics", "tracked_events")
+TABLES: Final = ("interaction_events", "configuration_snapshots", "tracked_events")
 
 
 class Found(NamedTuple):
@@ -73,12 +74,14 @@ async def erase(
     whole = [one for one in ids if one not in shared]
     removed: Counter[str] = Counter()
     kept = await Sessions().kept(conn, sorted(shared))
+    asked = (subjects, ids, whole, user_id, anonymous)
     for table in TABLES:
-        status = await conn.execute(QUERIES[f"erase_{table}"], subjects, ids, whole, user_id, anonymous)
-        removed[table] += number(status)
+        removed[table] += number(await conn.execute(QUERIES[f"erase_{table}"], *asked))
+    rows = await conn.fetch(QUERIES["erase_performance_metrics"], *asked)
+    removed["performance_metrics"] += len(rows)
     removed["user_sessions"] += number(await conn.execute(QUERIES["erase_user_sessions"], whole))
     await _fold_again(conn, {one: chunk[one] for one in sorted(shared)}, kept, user_id)
-    await conn.execute(TRACKING["note_changes"], sorted(ids), None)
+    await conn.execute(TRACKING["note_changes"], sorted(ids), metrics.noted(rows, -1).decode() if rows else None)
     return whole, removed
 
 

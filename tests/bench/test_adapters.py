@@ -19,6 +19,7 @@ from bench.traffic import Stretch
 from db.settings import Settings
 from jobs import sending
 from jobs.families import KINDS
+from jobs.privacy.addresses import Addresses
 from tests.api.service import Service, running
 from tests.jobs.commands import settled
 
@@ -50,13 +51,28 @@ def test_a_combined_log(tmp_path: Path) -> None:
     assert found["1-page"]["at"] == "2015-05-17T08:05:43+00:00"
     assert found["1-page"]["data"] == {
         "path": "/b?c=d",
-        "properties": {"method": "GET", "status": 200, "agent": 'Agent \\"X\\" 1'},
+        "properties": {"method": "GET", "status": 200, "userAgent": 'Agent \\"X\\" 1'},
     }
     assert found["2-page"]["data"]["referrer"] == "http://other/"  # type: ignore[index]
     assert found["1-page"]["anonymousId"] == found["2-page"]["anonymousId"] != found["4-page"]["anonymousId"]
     assert "2 malformed lines left out: 3, 5" in stretch.remarks
     path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()))
     assert actions(adapters.read(path.with_suffix(".gz"), ALL)) == actions(stretch)
+
+
+@pytest.mark.parametrize(("way", "users"), [("hidden", 3), ("shortened", 2), ("kept", 3)])
+def test_an_address_is_nobodys_name(tmp_path: Path, way: Addresses, users: int) -> None:
+    addresses = ("192.0.2.1", "192.0.2.9", "2001:db8::7")
+    path = tmp_path / "access.log"
+    path.write_text(
+        "".join(f'{one} - - [17/May/2015:08:05:43 +0000] "GET / HTTP/1.1" 200 1 "-" "A"\n' for one in addresses)
+    )
+    sent = actions(adapters.read(path, ALL | metering.KINDS, way))
+    text = json.dumps(sent)
+    assert any(one in text for one in addresses) is (way == "kept")
+    assert len({action["userId"] for action in sent if "userId" in action}) == users
+    assert len({action["anonymousId"] for action in sent if "anonymousId" in action}) == 3
+    assert actions(adapters.read(path, ALL | metering.KINDS, way)) == sent
 
 
 def test_what_cannot_be_played_is_said(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ async def test_a_real_log_is_metered_as_ten_lines_of_python_say(
     monkeypatch.setattr(metering, "LIMIT", limit)
     allowed, denied, notices = by_hand(LOG, limit)
     for _ in range(2):
-        stretch = adapters.read(LOG, EVERY)
+        stretch = adapters.read(LOG, EVERY, "kept")
         assert await play(pipe, stretch) == stretch.number
         found = await told(pipe)
         assert found[:2] == (allowed, denied)
@@ -91,7 +91,7 @@ def test_the_limit_comes_before_the_calls(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     path.write_text("".join(line(f"1.2.3.{n % 3}", n) for n in range(30)))
     seen: set[str] = set()
-    sent: list[dict[str, Any]] = actions(adapters.read(path, EVERY))
+    sent: list[dict[str, Any]] = actions(adapters.read(path, EVERY, "kept"))
     for action in sent:
         if action["kind"] == "usage.limits_set":
             seen.add(action["userId"])

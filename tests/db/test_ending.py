@@ -21,7 +21,8 @@ async def stubborn(cancels: list[int], deaf: int) -> None:
 
 
 @pytest.mark.parametrize("deaf", [0, 1, 2])
-async def test_a_cancel_that_is_swallowed_is_asked_again(deaf: int) -> None:
+async def test_a_cancel_that_is_swallowed_is_asked_again(deaf: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "AGAIN_SECONDS", 0.05)
     cancels: list[int] = []
     task = asyncio.create_task(ending.surely(stubborn(cancels, deaf)))
     await asyncio.sleep(0)

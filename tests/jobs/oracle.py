@@ -56,6 +56,7 @@ def session(session_id: str, actions: list[Action]) -> dict[str, Any]:
         ((a.at, a.user_id) for a in actions if a.user_id is not None), default=(None, None)
     )
     row["anonymous_id"] = min((a.anonymous_id for a in actions if a.anonymous_id is not None), default=None)
+    row["is_bot"] = any(a.flags & 16 for a in actions)
     row["org_id"] = min((a.org_id for a in actions if a.org_id is not None), default=None)
     ended = any(a.kind == "session.ended" and a.at == row["last_at"] for a in actions)
     row["ended_at"] = row["last_at"] if ended else None

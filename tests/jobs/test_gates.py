@@ -37,6 +37,22 @@ async def test_who_finds_no_place_waits_a_little(monkeypatch: pytest.MonkeyPatch
     assert await waiting
 
 
+async def test_as_many_wait_as_it_has_just_shown_to_take_in_that_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate()
+    for _ in range(100):
+        assert await gate.enter()
+        gate.leave(well=True, seconds=0.1)
+    waiting = [asyncio.create_task(gate.enter()) for _ in range(gates.MOST + 1000)]
+    await asyncio.sleep(0)
+    turned_away = [one for one in waiting if one.done() and not one.result()]
+    assert len(turned_away) == 1000 - 768, "32 at a time, 0.1 s each, for 2.4 s"
+    monkeypatch.setattr(gates, "WAIT_SECONDS", 0.0)
+    assert not await gate.enter(), "it has not answered of late, and 32 wait"
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
 async def test_who_waits_is_turned_away_when_a_rest_begins() -> None:
     gate = Gate()
     gate.failed = gates.REST_AFTER - 1

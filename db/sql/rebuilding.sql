@@ -47,7 +47,8 @@ WHERE r.grain = k.grain COLLATE "C" AND r.measure = k.measure COLLATE "C" AND r.
 SELECT counted FROM session_rollups;
 
 -- name: read_visitors
-SELECT DISTINCT visitor, hour FROM session_rollups ORDER BY visitor, hour;
+-- bots are counted among nobody
+SELECT DISTINCT visitor, hour FROM session_rollups WHERE visitor NOT LIKE 'bot:%' ORDER BY visitor, hour;
 
 -- name: read_metrics
 SELECT metric_name, value, additional_data::text, at FROM performance_metrics;

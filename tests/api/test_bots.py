@@ -13,6 +13,7 @@ from api.bots import is_bot
 from db.settings import Settings
 from jobs.action import BOT
 from jobs.analytics import rolling
+from jobs.rebuild import Rebuild
 from tests.api.service import Service, running
 from tests.jobs.making import CLICK
 
@@ -99,10 +100,19 @@ async def test_analytics_counts_people(pipe: Service) -> None:
     after = await counted(pipe)
     assert {key: n for key, n in after.items() if key[1] != "bots"} == before
     assert sum(n for key, n in after.items() if key[:2] == ("day", "bots")) == 1
+    await checked(pipe)
     await pipe.settle(await pipe.send(click("person"), by=token, User_Agent=BOTS[0]))
     await rolled(pipe)
     assert {key[1] for key in await counted(pipe)} == {"bots"}
     assert await pipe.sql.fetchval("SELECT count(*) FROM configurations") == 0
+
+
+async def checked(pipe: Service) -> None:
+    """All states and numbers are what the facts say."""
+    differing: list[object] = []
+    async with pipe.sql.acquire() as conn, pipe.sql.acquire() as other:
+        await Rebuild(conn, other, pipe.redis, True, lambda *found: differing.append(found)).run()
+    assert differing == []
 
 
 async def rolled(pipe: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import uuid
@@ -200,6 +201,27 @@ async def test_a_session_is_somebody_elses_again(pipe: Service) -> None:
     await pipe.settle(await pipe.send(click("new", sessionId=f"s-{ANN[:3]}", userId="bob")))
     await pipe.settle(await pipe.send(click("again", sessionId="before", userId="bob", anonymousId="other")))
     assert (await pipe.get("/v1/sessions/before")).body["anonymousId"] == "other"
+
+
+async def test_erasing_under_way_of_everybody(pipe: Service, operator: Operator) -> None:
+    """They and others go on, in sessions of their own and in shared ones: afterwards nothing of theirs is there."""
+    await lived(pipe, ANN, "bob")
+
+    async def traffic(user: str) -> None:
+        for number in range(60):
+            own = [{**one, "id": f"{one['id'].partition('-')[0]}-{number}-{user == ANN}"} for one in life(user)]
+            assert (await pipe.send({"actions": own})).status == 202
+
+    async with asyncio.TaskGroup() as tasks:
+        for user in (ANN, "bob", ANN):
+            tasks.create_task(traffic(user))
+        tasks.create_task(erase(pipe))
+    await settled(pipe)
+    await erase(pipe)
+    await rolled(pipe)
+    assert await traces(pipe, ANN) == []
+    assert (await pipe.get("/v1/sessions/shared")).body["interactions"] == 61
+    await is_clean(operator)
 
 
 class Mortal(asyncpg.Connection):  # type: ignore[misc]

@@ -24,8 +24,8 @@ from tests.api.service import Service
 from tests.jobs.commands import Operator, settled
 from tests.worker import receiver
 
-ANN = "ann-7f3a*[x]"
-"""A user whose id means something to a glob."""
+ANN = "ann-7f3h*[x]"
+"""A user whose id means something to a glob, in a partition that is erased before that of the session `quiet-5`."""
 CLICK = {"eventType": "click", "category": "colour"}
 
 
@@ -42,6 +42,7 @@ def life(user: str) -> list[dict[str, Any]]:
         click("own", sessionId=f"s-{user}", **own),
         click(f"unnamed-{user}", sessionId=f"s-{user}", anonymousId=f"device-{user}"),
         click(f"before-{user}", sessionId="before", anonymousId=f"device-{user}"),
+        click(f"quiet-{user}", sessionId="quiet-5", anonymousId=f"device-{user}"),
         click(f"together-{user}", sessionId="shared", **own),
         click("visit", **own),
         {"id": "saved", "kind": "configuration.saved", "sessionId": f"s-{user}", "data": saved, **own},
@@ -265,7 +266,7 @@ async def test_who_is_killed_at_any_statement_goes_on(pipe: Service, operator: O
         receipt = await erasure.receipt(held, done)
     assert receipt is not None
     assert receipt.removed["user_sessions"] == 2
-    assert receipt.removed["interaction_events"] == 5
+    assert receipt.removed["interaction_events"] == 6
     assert await pipe.sql.fetchval("SELECT count(*) FROM erasures") == 1
     await is_clean(operator)
 

@@ -38,6 +38,11 @@ def read(request: web.Request, now: datetime, default: str = "30d") -> TimeRange
     return TimeRange(begin, end)
 
 
+def until(request: web.Request, now: datetime) -> datetime:
+    """`to` of the query, else `now`. Raises Problem 400 invalid_parameter."""
+    return _time(request.query["to"], "to") if "to" in request.query else now
+
+
 def _time(text: str | None, name: str) -> datetime:
     try:
         found = msgspec.convert(text, datetime, strict=False)

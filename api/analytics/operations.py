@@ -200,8 +200,10 @@ OPERATIONS: Final = (
     ),
     _read(
         *("retention", "readRetention", "Who comes back, by weekly cohorts", _RETENTION),
-        "A cohort is the visitors whose first session began in a week (Monday, UTC). `share`: of its visitors.",
+        "A cohort is the visitors whose first session began in a week (Monday, UTC). `share`: of its visitors. "
+        "The last cohort is that of `to`.",
         "AnalyticsWeeks",
+        "To",
     ),
     _read(
         *("paths", "readPaths", "The most frequent next steps", _PATHS),

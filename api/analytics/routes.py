@@ -77,7 +77,8 @@ async def _performance(conn: asyncpg.Connection, request: web.Request, state: St
 
 
 async def _retention(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
-    return await answers.retention(conn, now, pages.number(request, "weeks", answers.WEEKS, 52))
+    weeks = pages.number(request, "weeks", answers.WEEKS, 52)
+    return await answers.retention(conn, time_range.until(request, now), weeks)
 
 
 async def _paths(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:

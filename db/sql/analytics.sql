@@ -45,7 +45,7 @@ SELECT coalesce(sum(n), 0)::bigint FROM rollups WHERE grain = 'all' AND measure 
 
 -- name: retention_cells
 SELECT start, key::int AS week, n FROM rollups
-WHERE grain = 'week' AND measure = 'retention' AND start >= $1 ORDER BY start, week;
+WHERE grain = 'week' AND measure = 'retention' AND start >= $1 AND start <= $2 ORDER BY start, week;
 
 -- name: rolled_through
 -- when nothing waits the rollups hold up to now; on a replica, up to what it has taken over

@@ -227,7 +227,7 @@ async def retention(conn: asyncpg.Connection, now: datetime, weeks: int = WEEKS)
     this = cut(now.timestamp(), "week")
     begin = this - (weeks - 1) * cells.WEEK
     found: dict[int, dict[int, int]] = defaultdict(dict)
-    for start, week, n in await conn.fetch(QUERIES["retention_cells"], _moment(begin)):
+    for start, week, n in await conn.fetch(QUERIES["retention_cells"], _moment(begin), _moment(this)):
         found[int(start.timestamp())][week] = n
     return {
         "cohorts": [

@@ -162,6 +162,7 @@ BAD = [
         for limit in ("-1", "0", "1000000000", "x", "")
     ),
     *(("retention", {"weeks": weeks}) for weeks in ("0", "53", "-1", "1e1")),
+    *(("retention", {"to": text}) for text in HOSTILE),
     *(("conversion-funnel", {"funnel": text}) for text in HOSTILE),
     *(("overview", {"timeRange": text}) for text in HOSTILE),
     *(("overview", {"from": text}) for text in HOSTILE),

@@ -17,16 +17,19 @@ from db import sql
 from jobs.action import Action
 
 QUERIES: Final = sql.read("privacy")
+REMEMBERED: Final = 20_000
+"""Names for each partition."""
 _BYTES: Final = 16
 
 
 class Erased:
     """The tombstones as a worker holds them. `version` is the `partitions.erased` that they were read at."""
 
-    __slots__ = ("_digests", "_key", "version")
+    __slots__ = ("_digests", "_key", "_known", "version")
 
     def __init__(self, version: int = 0, key: bytes = b"", digests: Iterable[bytes] = ()) -> None:
         self.version, self._key, self._digests = version, key, frozenset(digests)
+        self._known: dict[str, bool] = {}
 
     def __bool__(self) -> bool:
         return bool(self._digests)
@@ -36,11 +39,20 @@ class Erased:
 
         What happens to an organisation is its own: it is applied without the name.
         """
-        if not any(digest(self._key, name) in self._digests for name in whose(action)):
+        if not any(map(self._holds, whose(action))):
             return action
         if action.subject.startswith("org:"):
             return msgspec.structs.replace(action, user_id=None, anonymous_id=None)
         return None
+
+    def _holds(self, name: str) -> bool:
+        """A digest takes 3 us: of those who act now the answer is remembered."""
+        held = self._known.get(name)
+        if held is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            held = self._known[name] = digest(self._key, name) in self._digests
+        return held
 
 
 def whose(action: Action) -> tuple[str, ...]:

@@ -56,13 +56,15 @@ SELECT CASE
 END FROM rolled;
 
 -- name: journey_facts
--- everything of one session in order; by subject, which the primary keys begin with
+-- everything of one session in order, its configurations up to $4 bytes in all; by subject, which the primary keys begin
+-- with
 SELECT i.at, i.id, 'interaction.recorded' AS kind, i.event_type AS type, i.category AS name, i.element_id,
     i.selection_value AS value, i.previous_value AS previous, i.time_spent, NULL::jsonb AS configuration,
     NULL::double precision AS price, NULL::double precision AS percentage
 FROM interaction_events i WHERE i.subject = $1 COLLATE "C" AND i.session_id = $2
 UNION ALL
-SELECT c.at, c.id, 'configuration.saved', c.trigger_event, NULL, NULL, NULL, NULL, NULL, c.configuration_data,
+SELECT c.at, c.id, 'configuration.saved', c.trigger_event, NULL, NULL, NULL, NULL, NULL,
+    CASE WHEN sum(pg_column_size(c.configuration_data)) OVER (ORDER BY c.at, c.id) <= $4 THEN c.configuration_data END,
     c.total_price, c.completion_percentage
 FROM configuration_snapshots c WHERE c.subject = $1 COLLATE "C" AND c.session_id = $2
 UNION ALL

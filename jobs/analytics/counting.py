@@ -6,7 +6,7 @@ import hashlib
 import heapq
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -24,6 +24,9 @@ QUERIES: Final = sql.read("rollups")
 FACTS: Final = sql.read("session_facts")
 READ_MOST: Final = 100_000
 """Facts of a session that are read: one of more is a machine's, and its actions are only counted, by minute."""
+AT_ONCE: Final = 500
+"""Sessions that are read at once; a configuration may have 256 KiB."""
+FACTS_AT_ONCE: Final = 50_000
 LATEST: Final = 20
 
 Read = list[tuple[Session, Counts]]
@@ -42,6 +45,20 @@ class Latest(msgspec.Struct, rename="camel", order=True):
 def size(session: Session) -> int:
     """How many facts it has, about."""
     return session.interactions + session.snapshots + session.page_views + session.events + session.metrics
+
+
+def parts(of: Sequence[Session]) -> Iterator[list[Session]]:
+    """Sessions to read at once: so many that their facts and configurations fit into memory."""
+    part: list[Session] = []
+    facts = 0
+    for session in of:
+        if part and (len(part) >= AT_ONCE or facts + size(session) > FACTS_AT_ONCE):
+            yield part
+            part, facts = [], 0
+        part.append(session)
+        facts += size(session)
+    if part:
+        yield part
 
 
 async def sessions(conn: asyncpg.Connection, ids: Sequence[str]) -> list[Session]:

@@ -13,13 +13,16 @@ from jobs.analytics.answers import QUERIES, Answer
 
 MOST: Final = 5000
 """Facts of one journey; a longer one says that it is cut."""
+CONFIGURATION_BYTES: Final = 4 * 1024 * 1024
+"""Of all configurations of a journey, as they are stored; those behind are left out, and the journey says so."""
 INTERACTION, CONFIGURATION = "interaction.recorded", "configuration.saved"
 
 
 async def read(conn: asyncpg.Connection, subject: str, session_id: str) -> Answer:
     """The steps of a session, oldest first; times in ms."""
-    rows = await conn.fetch(QUERIES["journey_facts"], subject, session_id, MOST + 1)
-    return told([dict(row) for row in rows[:MOST]]) | {"isCut": len(rows) > MOST}
+    rows = await conn.fetch(QUERIES["journey_facts"], subject, session_id, MOST + 1, CONFIGURATION_BYTES)
+    is_short = any(row["kind"] == CONFIGURATION and row["configuration"] is None for row in rows)
+    return told([dict(row) for row in rows[:MOST]]) | {"isCut": len(rows) > MOST or is_short}
 
 
 def told(facts: Sequence[Mapping[str, Any]]) -> Answer:
@@ -28,7 +31,7 @@ def told(facts: Sequence[Mapping[str, Any]]) -> Answer:
     configuration: Any = None
     for fact, following in zip(facts, [*facts[1:], None], strict=True):
         step = _step(fact, following)
-        if fact["kind"] == CONFIGURATION:
+        if fact["configuration"] is not None:
             now = msgspec.json.decode(fact["configuration"])
             step["changes"] = differences(configuration, now)
             configuration = now

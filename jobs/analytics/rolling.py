@@ -111,10 +111,24 @@ async def recount(
     latest: list[Latest] | None = None,
 ) -> None:
     """Every change of these sessions, and of the visitors they are of, is remembered and added to `sums`."""
+    moved: dict[tuple[str, int], int] = defaultdict(int)
+    for part in counting.parts(sessions):
+        await _recount(conn, part, funnel, sums, moved, latest)
+    await _visitors(conn, {one: n for one, n in sorted(moved.items()) if n}, sums)
+
+
+async def _recount(
+    conn: asyncpg.Connection,
+    sessions: Sequence[Session],
+    funnel: Sequence[Funnel],
+    sums: Sums,
+    moved: dict[tuple[str, int], int],
+    latest: list[Latest] | None,
+) -> None:
+    """The same of some of them; where visitors came and went is added to `moved`."""
     ids = [one.session_id for one in sessions]
     held = {row["session_id"]: row for row in await conn.fetch(QUERIES["load_counted"], ids)}
     before = {key: cells.unpack(row["counted"]) for key, row in held.items()}
-    moved: dict[tuple[str, int], int] = defaultdict(int)
     saved: list[tuple[str, str, datetime, bytes]] = []
     for session, counts in await counting.read(conn, sessions, funnel, before, latest):
         key = session.session_id
@@ -129,7 +143,6 @@ async def recount(
         saved.append(row)
     if saved:
         await conn.execute(QUERIES["save_counted"], *_columns(saved))
-    await _visitors(conn, {one: n for one, n in sorted(moved.items()) if n}, sums)
 
 
 async def _tell_latest(conn: asyncpg.Connection, latest: Sequence[Latest], looked_at: Set[str]) -> None:

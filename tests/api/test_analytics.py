@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from api.analytics import real_time
 from api.analytics.real_time import WATCH, Watch
 from db import stored_catalog
 from db.settings import Settings
-from jobs.analytics import rolling
+from jobs.analytics import journey, rolling
 from tests.api.listening import Stream
 from tests.api.service import Answer, Service, running
 
@@ -121,17 +122,17 @@ async def test_one_order_in_every_answer(ours: Service) -> None:
     assert [(one["visitors"], one["retained"]) for one in retention] == [
         (3, [{"week": 0, "visitors": 3, "share": 1.0}])
     ]
-    journey = (await ask(ours, "user-journey", sessionId="s-1")).body
-    assert [step["timeSpentMs"] for step in journey["steps"]] == [5000, 4000, 1000, 10000, None]
-    assert journey["steps"][4]["changes"] == [{"path": "$.b", "before": 2.0, "after": 3}]
-    assert journey["categories"][0] == {
+    steps = (await ask(ours, "user-journey", sessionId="s-1")).body
+    assert [step["timeSpentMs"] for step in steps["steps"]] == [5000, 4000, 1000, 10000, None]
+    assert steps["steps"][4]["changes"] == [{"path": "$.b", "before": 2.0, "after": 3}]
+    assert steps["categories"][0] == {
         "category": "nest",
         "interactions": 2,
         "timeSpentMs": 6000,
         "selections": ["oak", "elm"],
         "changesOfMind": 1,
     }
-    assert (journey["stoppedAt"], journey["isCut"]) == (None, False)
+    assert (steps["stoppedAt"], steps["isCut"]) == (None, False)
 
 
 async def test_who_may_ask(service: Service) -> None:
@@ -213,8 +214,8 @@ async def test_hostile_content_is_counted_and_shown_as_it_is(ours: Service) -> N
     assert len((await ask(ours, "popular-configs")).body["configurations"]) == 3
     assert (await ask(ours, "paths")).status == 200
     for session in ("s-1", "s-2", "s-3"):
-        journey = await ask(ours, "user-journey", sessionId=session)
-        assert (journey.status, journey.body["finalConfiguration"] is None) == (200, False)
+        found = await ask(ours, "user-journey", sessionId=session)
+        assert (found.status, found.body["finalConfiguration"] is None) == (200, False)
 
 
 async def test_funnels_of_any_size(ours: Service) -> None:
@@ -359,3 +360,13 @@ async def test_what_is_not_rolled_up_yet_is_not_claimed(ours: Service) -> None:
     await rolled(ours)
     body = (await ask(ours, "overview")).body
     assert (body["sessions"], datetime.fromisoformat(body["appliedThrough"]) > between) == (2, True)
+
+
+async def test_a_journey_of_large_configurations_is_cut(ours: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journey, "CONFIGURATION_BYTES", 5000)
+    now = datetime.now(UTC)
+    letters = [hashlib.sha256(bytes([n])).hexdigest() for n in range(60)]
+    await told(ours, *(saved("s", {"n": n, "a": letters[n:]}, now + timedelta(seconds=n)) for n in range(4)))
+    body = (await ask(ours, "user-journey", sessionId="s")).body
+    assert (body["isCut"], len(body["steps"])) == (True, 4)
+    assert 0 < len([step for step in body["steps"] if "changes" in step]) < 4

@@ -64,6 +64,7 @@ def process(stage: Stage, *argv: str, **env: str) -> Iterator[subprocess.Popen[b
         "MILEPOST_REDIS_URL": stage.urls.redis_url,
         "MILEPOST_JWT_SECRET": JWT_SECRET,
         "MILEPOST_LOG_LEVEL": "warning",
+        "MILEPOST_SHED_ABOVE": "0",
         **env,
     }
     running = subprocess.Popen([sys.executable, *argv], env={**os.environ, **settings})

@@ -40,6 +40,8 @@ class Answer(msgspec.Struct):
     accepted: int = 0
     rejected: list[Rejection] = []
     position: str = ""
+    shed: int = 0
+    """Good ones that were not taken at the moment."""
 
 
 class _Error(msgspec.Struct):
@@ -92,7 +94,10 @@ class Sender:
             if status == _TOO_MUCH:
                 return await self._halves(lines, content)
             if status and status not in _AGAIN:
-                return self._answer(status, content, len(lines))
+                answer = self._answer(status, content, len(lines))
+                if not answer.shed:
+                    return answer
+                problem = f"{answer.shed} of {len(lines)} actions are not taken at the moment"
             if time.monotonic() - began > self.patience:
                 raise Refused(f"{self.url}: {_told(content) or problem}; given up after {self.patience:.0f} s")
             self.retries += 1
@@ -128,7 +133,7 @@ class Sender:
                 answer = Answer(0, msgspec.convert(error.details, _Rejected).rejected)
         except msgspec.MsgspecError:
             raise Refused(f"{self.url}: {_told(content) or f'answered {status}, not as Milepost does'}") from None
-        if answer.accepted + len(answer.rejected) != number:
+        if answer.accepted + len(answer.rejected) + answer.shed != number:
             raise Refused(f"{self.url}: took {answer.accepted} of {number} actions and did not say why")
         return answer
 

@@ -42,6 +42,7 @@ def _own_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("MILEPOST_")]:
             patch.delenv(name)
+        patch.setenv("MILEPOST_SHED_ABOVE", "0")  # a busy machine is no reason to lose a test's clicks
         yield
 
 

@@ -162,6 +162,7 @@ class System:
             "MILEPOST_REDIS_URL": self._through(self.redis_url, f"{role}-valkey"),
             "MILEPOST_JWT_SECRET": self.state.secrets["jwtSecret"],
             "MILEPOST_PARTITIONS": str(PARTITIONS),
+            "MILEPOST_SHED_ABOVE": "0",
             "MILEPOST_PORT": str(self.ports.get(name, 0)),
             "MILEPOST_LOG_FORMAT": "json",
             **self.extra,

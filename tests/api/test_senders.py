@@ -52,6 +52,7 @@ async def test_nobody(service: Service) -> None:
             effectId=uuid.UUID(int=0),
             reservationId="r-1",
             subject="user:ada",
+            letterId=uuid.UUID(int=0),
         )
         answer = await service.send(ended("s"), path, by=None)
         assert (answer.status, answer.error["code"]) == (401, "unauthorized"), path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db import stored_catalog
@@ -105,6 +105,7 @@ def test_any_text_is_a_catalog_or_wrong(text: str) -> None:
     assert 0 <= line_of(text) <= text.count("\n") + 1
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(SHIPPED)), st.text(alphabet='[]{}"=\n#,.ab1', max_size=4))
 def test_any_damage_to_the_default_is_a_catalog_or_wrong(at: int, damage: str) -> None:
     text = SHIPPED[:at] + damage + SHIPPED[at + 3 :]

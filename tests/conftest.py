@@ -14,11 +14,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import hypothesis
 import pytest
 from redis.asyncio import Redis
 
 from db import connect, days, embedded, migrate
 from db.settings import Settings
+
+# A busy machine is no fault of an example.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 FAILED = pytest.StashKey[bool]()
 KEPT = pytest.StashKey[list[str]]()

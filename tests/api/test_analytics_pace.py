@@ -57,6 +57,7 @@ def test_what_waits_for_something_else_and_a_limit_of_0_shed_nothing() -> None:
 
 async def test_shedding_begins_is_told_and_counted_and_ends(ours: Service) -> None:
     of, now = ours.state.pace, monotonic() + FLUSH_SECONDS
+    of.above = 0.2
     assert window(of, 0, LEAST, now)
     before = shed()
     answer = await ours.send({"actions": [CLICK, SAVED, METRIC]})

@@ -25,10 +25,12 @@ from jobs.analytics.funnel_catalog import Funnel, funnels
 from jobs.tracking.session import Session
 
 QUERIES: Final = sql.read("rollups")
-CHANGES: Final = 200
+CHANGES: Final = 5000
 """Notes of a pass, at most: that many batches."""
-SESSIONS: Final = 2000
-"""Sessions after which a pass takes no other note."""
+NAMED: Final = 20_000
+"""Sessions that its notes name, about. Batches name the same ones again and again, and each is reckoned once."""
+SESSIONS: Final = 500
+"""Sessions that a pass reckons; others that its notes name are noted again. A drain beside it waits for no more."""
 OFTEN_MOST: Final = 5000
 """Facts of a session that is reckoned in each pass; one of more has its turn once a minute, since all are read."""
 PAGES: Final = 20
@@ -57,17 +59,27 @@ async def roll(conn: asyncpg.Connection, now: datetime) -> Pass:
     if not await conn.fetchval(QUERIES["try_rolling"]):
         return Pass(0, is_done=True)
     catalog = await catalogs.load(conn)
-    rows = await conn.fetch(QUERIES["take_changes"], CHANGES, SESSIONS)
+    rows = await conn.fetch(QUERIES["take_changes"], CHANGES, NAMED)
     sums = Sums({}, {})
     metrics.add(sums.counts, sums.most, [row["metrics"] for row in rows if row["metrics"] is not None])
     due = {session for row in rows if row["is_deferred"] for session in row["sessions"]}
-    changed = due.union(*(row["sessions"] for row in rows))
-    number = await _roll(conn, sorted(changed), due, funnels(catalog.analytics, catalog.funnels), sums, now)
+    changed = sorted(due.union(*(row["sessions"] for row in rows)))
+    await _leave(conn, changed[SESSIONS:], due, now)
+    number = await _roll(conn, changed[:SESSIONS], due, funnels(catalog.analytics, catalog.funnels), sums, now)
     await save(conn, sums, now)
     is_done = not await conn.fetchval(QUERIES["changes_left"])
     if is_done:
         await conn.execute(QUERIES["roll_through"], now)
     return Pass(number, is_done)
+
+
+async def _leave(conn: asyncpg.Connection, ids: Sequence[str], due: set[str], now: datetime) -> None:
+    """To the next pass."""
+    usual, large = [one for one in ids if one not in due], [one for one in ids if one in due]
+    if usual:
+        await conn.execute(QUERIES["look_again"], usual)
+    if large:
+        await conn.execute(QUERIES["defer_changes"], large, now)
 
 
 async def _roll(

@@ -9,29 +9,58 @@ from typing import Final
 from jobs.analytics import rolling
 from worker.context import Context
 
-RUN_SECONDS: Final = 5.0
+RUN_SECONDS: Final = 0.3
 """How long one run goes on: the rest is left to the next one."""
-RESTS: Final = 3.0
-"""How many times as long as a run the process rests after it: a busy drain keeps the larger part of the time, and what
-changed many times meanwhile is reckoned once."""
-_rest_until = 0.0
+RESTS: Final = 15.0
+"""How many times as long as a run the process rests after it. The drain keeps its time, and what changes many times
+meanwhile is reckoned once: the p99 from sending to applied, at half the top rate, was 98 ms with it, 215 with runs of
+5 s and a rest of 3 times as long, 34 without rollups.
+"""
+BEHIND_SECONDS: Final = 30.0
+HURRY_SECONDS: Final = 5.0
+"""A run of a process that was never done for so long, and then rests no longer than it ran: today is current within a
+minute."""
+
+
+class _Turns:
+    """When this process rolls up."""
+
+    def __init__(self) -> None:
+        self.rest_until = 0.0
+        self.done_at = time.monotonic()
+
+    def seconds(self) -> float:
+        """How long a run that begins now may take; 0: it is not its turn."""
+        now = time.monotonic()
+        if now < self.rest_until:
+            return 0.0
+        return HURRY_SECONDS if self._is_behind(now) else RUN_SECONDS
+
+    def ended(self, took: float, *, is_done: bool) -> None:
+        """A run is over."""
+        now = time.monotonic()
+        if is_done:
+            self.done_at = now
+        self.rest_until = now + took * (1.0 if self._is_behind(now) else RESTS)
+
+    def _is_behind(self, now: float) -> bool:
+        return now - self.done_at > BEHIND_SECONDS
+
+
+_turns: Final = _Turns()
 
 
 async def roll_up(ctx: Context) -> str:
     """Move what changed into the rollups, a transaction for each pass."""
-    global _rest_until  # noqa: PLW0603 - one for each process, as is the time that it takes
-    began = time.monotonic()
-    if began < _rest_until:
+    seconds, began = _turns.seconds(), time.monotonic()
+    if not seconds:
         return "resting"
-    sessions = 0
-    while time.monotonic() < began + RUN_SECONDS:
+    sessions, is_done = 0, False
+    while not is_done and time.monotonic() < began + seconds:
         async with ctx["pool"].acquire() as conn, conn.transaction():
             done = await rolling.roll(conn, datetime.now(UTC))
-        sessions += done.sessions
-        if done.is_done:
-            break
-    ended = time.monotonic()
-    _rest_until = ended + RESTS * (ended - began)
+        sessions, is_done = sessions + done.sessions, done.is_done
+    _turns.ended(time.monotonic() - began, is_done=is_done)
     return f"{sessions} sessions"
 
 

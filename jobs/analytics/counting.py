@@ -24,11 +24,11 @@ QUERIES: Final = sql.read("rollups")
 FACTS: Final = sql.read("session_facts")
 READ_MOST: Final = 100_000
 """Facts of a session that are read: one of more is a machine's, and its actions are only counted, by minute."""
-AT_ONCE: Final = 100
+AT_ONCE: Final = 40
 """Sessions that are read at once; a configuration may have 256 KiB."""
-FACTS_AT_ONCE: Final = 3000
-"""Facts that are reckoned at once, in about 20 ms of which nothing else has a turn: with 50,000, whoever waited for an
-outcome beside it waited for 1.8 s at the p95."""
+FACTS_AT_ONCE: Final = 1000
+"""Facts that are reckoned at once, while nothing else has a turn: with 50,000, whoever waited for an outcome beside it
+waited for 1.8 s at the p95."""
 LATEST: Final = 20
 
 Read = list[tuple[Session, Counts]]

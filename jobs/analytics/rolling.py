@@ -29,7 +29,7 @@ CHANGES: Final = 5000
 """Notes of a pass, at most: that many batches."""
 NAMED: Final = 20_000
 """Sessions that its notes name, about. Batches name the same ones again and again, and each is reckoned once."""
-SESSIONS: Final = 500
+SESSIONS: Final = 200
 """Sessions that a pass reckons; others that its notes name are noted again. A drain beside it waits for no more."""
 OFTEN_MOST: Final = 5000
 """Facts of a session that is reckoned in each pass; one of more has its turn once a minute, since all are read."""

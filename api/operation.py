@@ -46,3 +46,18 @@ class Operation:
 
 JSON: Final = "application/json"
 OBJECT: Final[Json] = {"type": "object"}
+
+
+def fields(properties: Json, optional: Json | None = None, **more: object) -> Json:
+    """An object that has all of these, and may have the optional ones."""
+    return {"type": "object", "required": list(properties), "properties": properties | (optional or {}), **more}
+
+
+def listed(item: Json) -> Json:
+    """An array of these."""
+    return {"type": "array", "items": item}
+
+
+def query(name: str, schema: Json, description: str, **more: object) -> Json:
+    """A parameter of the address."""
+    return {"name": name, "in": "query", "schema": schema, "description": description, **more}

@@ -1,6 +1,6 @@
 """The routes as the OpenAPI document tells them: one entry each. A test compares them with those of api/app.py.
 
-A file `api/<name>_operations.py` has OPERATIONS, and may have PARAMETERS and TYPES: what its entries name.
+The files named in `_MODULES` have OPERATIONS, and may have PARAMETERS and TYPES: what their entries name.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Final
 
 from api.admin.dead_letters import STATUSES
 from api.admin.overviews import COURSES, MOST
-from api.operation import BY_HEADER, JSON, WHO, Json, Operation
+from api.operation import BY_HEADER, JSON, WHO, Json, Operation, fields, listed, query
 from jobs.status import Status
 
 _AT: Final[Json] = {"type": "string", "format": "date-time"}
@@ -19,15 +19,11 @@ _YES_OR_NO: Final[Json] = {"type": "boolean"}
 _NUMBER_OR_NONE: Final[Json] = {"type": ["number", "null"]}
 
 
-def _object(properties: Json, **more: object) -> Json:
-    return {"type": "object", "required": list(properties), "properties": properties, **more}
-
-
 def _list(properties: Json) -> Json:
-    return {"type": "array", "items": _object(properties)}
+    return listed(fields(properties))
 
 
-_SESSIONS: Final = _object(
+_SESSIONS: Final = fields(
     {
         "appliedThrough": _AT,
         "from": _AT,
@@ -57,10 +53,10 @@ _COURSE: Final[Json] = {
     "certificates": _COUNT,
     "revokedCertificates": _COUNT,
 }
-_COURSES: Final = _object(
+_COURSES: Final = fields(
     {
         "appliedThrough": _AT,
-        "totals": _object(_COURSE),
+        "totals": fields(_COURSE),
         "courses": _list({"courseId": _TEXT, "title": _TEXT_OR_NONE, "isDeleted": _YES_OR_NO, **_COURSE}),
     }
 )
@@ -74,10 +70,10 @@ _LETTER: Final[Json] = {
     "deadAt": _AT,
     "status": {"enum": ["open", "retried", "discarded"]},
 }
-_LETTERS: Final = _object(
+_LETTERS: Final = fields(
     {"letters": _list(_LETTER), "codes": _list({"code": _TEXT, "number": _COUNT, "oldest": _AT, "newest": _AT})}
 )
-_ONE_LETTER: Final = _object(
+_ONE_LETTER: Final = fields(
     {**_LETTER, "partition": _COUNT, "position": _TEXT},
     description="With `action`, or `bytes` in hex where it cannot be decoded.",
 )
@@ -88,7 +84,7 @@ _ONE: Final = (*_ADMIN, "not_found")
 
 
 def _done(name: str) -> Json:
-    return _object({name: {"type": "integer", "minimum": 0, "maximum": 1}, "reason": _TEXT_OR_NONE})
+    return fields({name: {"type": "integer", "minimum": 0, "maximum": 1}, "reason": _TEXT_OR_NONE})
 
 
 def _get(path: str, name: str, summary: str, schema: str | Json, description: str, *parameters: str) -> Operation:
@@ -152,10 +148,6 @@ OPERATIONS: Final = (
 )
 
 
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
-
-
 _MANY: Final[Json] = {"type": "integer", "minimum": 1}
 PARAMETERS: Final[Json] = {
     "DashboardFile": {
@@ -172,12 +164,10 @@ PARAMETERS: Final[Json] = {
         "schema": {"type": "string", "format": "uuid"},
         "description": "The id of a dead letter.",
     },
-    "LetterStatus": _query("status", {"enum": list(STATUSES)}, "`open` if left out; `all`: those done with, too."),
-    "LetterCode": _query("code", {"type": "string"}, "Those of this code only."),
-    "SessionsRange": _query("timeRange", {"enum": ["24h", "7d", "30d", "90d"]}, "How far back from now."),
-    "AdminLimit": _query(
-        "limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 50}, "At most so many."
-    ),
-    "CoursesLimit": _query("limit", {"type": "integer", "minimum": 1, "maximum": COURSES}, "At most so many."),
+    "LetterStatus": query("status", {"enum": list(STATUSES)}, "`open` if left out; `all`: those done with, too."),
+    "LetterCode": query("code", {"type": "string"}, "Those of this code only."),
+    "SessionsRange": query("timeRange", {"enum": ["24h", "7d", "30d", "90d"]}, "How far back from now."),
+    "AdminLimit": query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 50}, "At most so many."),
+    "CoursesLimit": query("limit", {"type": "integer", "minimum": 1, "maximum": COURSES}, "At most so many."),
 }
 TYPES: Final = (Status,)

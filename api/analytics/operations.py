@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.analytics.routes import BASE, MOST
-from api.operation import BY_HEADER, JSON, WHO, Json, Operation
+from api.operation import BY_HEADER, JSON, WHO, Json, Operation, fields, listed, query
 
 _AT: Final[Json] = {"type": "string", "format": "date-time"}
 _COUNT: Final[Json] = {"type": "integer", "minimum": 0}
@@ -17,12 +17,8 @@ _TEXT: Final[Json] = {"type": "string"}
 _TEXT_OR_NONE: Final[Json] = {"type": ["string", "null"]}
 
 
-def _object(properties: Json, **more: object) -> Json:
-    return {"type": "object", "required": list(properties), "properties": properties, **more}
-
-
 def _list(properties: Json) -> Json:
-    return {"type": "array", "items": _object(properties)}
+    return listed(fields(properties))
 
 
 _THROUGH: Final[Json] = {"appliedThrough": {**_AT, "description": "what was applied before this is in the answer"}}
@@ -35,7 +31,7 @@ _SUMS: Final[Json] = {
     "averageSessionDurationMs": _MS,
 }
 _COUNTED: Final[Json] = {"sessions": _COUNT, "share": _SHARE}
-_OVERVIEW: Final = _object(
+_OVERVIEW: Final = fields(
     {
         **_RANGE,
         **_SUMS,
@@ -46,7 +42,7 @@ _OVERVIEW: Final = _object(
         "series": _list({"start": _AT, **_SUMS}),
     }
 )
-_FUNNEL: Final = _object(
+_FUNNEL: Final = fields(
     {
         **_RANGE,
         "funnel": _TEXT,
@@ -65,7 +61,7 @@ _FUNNEL: Final = _object(
         ),
     }
 )
-_POPULAR: Final = _object(
+_POPULAR: Final = fields(
     {
         **_THROUGH,
         "configuredSessions": _COUNT,
@@ -74,7 +70,7 @@ _POPULAR: Final = _object(
     }
 )
 _FIGURES: Final[Json] = {"count": _COUNT, "mean": _VALUE, "p50": _VALUE, "p95": _VALUE, "p99": _VALUE, "max": _VALUE}
-_PERFORMANCE: Final = _object(
+_PERFORMANCE: Final = fields(
     {
         **_RANGE,
         "metric": _TEXT,
@@ -85,7 +81,7 @@ _PERFORMANCE: Final = _object(
         "paths": _list({"path": _TEXT, **_FIGURES}),
     }
 )
-_RETENTION: Final = _object(
+_RETENTION: Final = fields(
     {
         **_THROUGH,
         "cohorts": _list(
@@ -97,14 +93,14 @@ _RETENTION: Final = _object(
         ),
     }
 )
-_PATHS: Final = _object({**_RANGE, "steps": _list({"from": _TEXT, "to": _TEXT, "times": _COUNT, "share": _SHARE})})
-_JOURNEY: Final = _object(
+_PATHS: Final = fields({**_RANGE, "steps": _list({"from": _TEXT, "to": _TEXT, "times": _COUNT, "share": _SHARE})})
+_JOURNEY: Final = fields(
     {
         **_THROUGH,
         "session": {"$ref": "#/components/schemas/Session"},
         "steps": {
             "type": "array",
-            "items": _object(
+            "items": fields(
                 {"at": _AT, "id": _TEXT, "kind": _TEXT, "timeSpentMs": _MS_OR_NONE}, additionalProperties=True
             ),
         },
@@ -122,14 +118,14 @@ _JOURNEY: Final = _object(
         "isCut": {"type": "boolean"},
     }
 )
-_REAL_TIME: Final = _object(
+_REAL_TIME: Final = fields(
     {
         **_THROUGH,
         "at": _AT,
         "activeSessions": _COUNT,
         "actionsPerMinute": _list({"minute": _AT, "actions": _COUNT}),
         "latest": _list({"at": _AT, "kind": _TEXT, "name": _TEXT_OR_NONE, "sessionId": _TEXT}),
-        "api": _object({"requests": _COUNT, "p50Ms": _VALUE, "p95Ms": _VALUE}),
+        "api": fields({"requests": _COUNT, "p50Ms": _VALUE, "p95Ms": _VALUE}),
         "shedding": {"type": "boolean", "description": "this process sheds clicks and metrics"},
         "partitions": _list(
             {"partition": _COUNT, "backlogBytes": _COUNT, "lagSeconds": {"type": "number", "minimum": 0}}
@@ -230,14 +226,10 @@ OPERATIONS: Final = (
 )
 
 
-def _query(name: str, schema: Json, description: str, *, required: bool = False) -> Json:
-    return {"name": name, "in": "query", "schema": schema, "description": description, "required": required}
-
-
 PARAMETERS: Final[Json] = {
-    "JourneySession": _query("sessionId", {"type": "string", "minLength": 1}, "The session.", required=True),
-    "AnalyticsLimit": _query("limit", {"type": "integer", "minimum": 1, "maximum": MOST}, "How many."),
-    "AnalyticsFunnel": _query("funnel", {"type": "string"}, "A funnel of the catalog; `default` if left out."),
-    "AnalyticsMetric": _query("metric", {"type": "string", "maxLength": 256}, "`api_response_time` if left out."),
-    "AnalyticsWeeks": _query("weeks", {"type": "integer", "minimum": 1, "maximum": 52}, "Cohorts; 12 if left out."),
+    "JourneySession": query("sessionId", {"type": "string", "minLength": 1}, "The session.", required=True),
+    "AnalyticsLimit": query("limit", {"type": "integer", "minimum": 1, "maximum": MOST}, "How many."),
+    "AnalyticsFunnel": query("funnel", {"type": "string"}, "A funnel of the catalog; `default` if left out."),
+    "AnalyticsMetric": query("metric", {"type": "string", "maxLength": 256}, "`api_response_time` if left out."),
+    "AnalyticsWeeks": query("weeks", {"type": "integer", "minimum": 1, "maximum": 52}, "Cohorts; 12 if left out."),
 }

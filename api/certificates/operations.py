@@ -1,10 +1,10 @@
-"""The routes of api/certificates.py as the OpenAPI document tells them."""
+"""The routes of api/certificates/routes.py as the OpenAPI document tells them."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from api.operation import BY_HEADER, JSON, WHO, Json, Operation
+from api.operation import BY_HEADER, JSON, WHO, Json, Operation, fields
 
 _TIME: Final[Json] = {"type": "string", "format": "date-time"}
 _MAYBE: Final[Json] = {"type": ["string", "null"]}
@@ -26,11 +26,7 @@ _ONE: Final[Json] = {
 }
 
 
-def _object(properties: Json) -> Json:
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-_LIST: Final[Json] = _object({"certificates": {"type": "array", "items": _object(_OWN)}})
+_LIST: Final[Json] = fields({"certificates": {"type": "array", "items": fields(_OWN)}})
 _HTML: Final[Json] = {"type": "string"}
 _UNKNOWN: Final = ("There is no such certificate.", "text/html", _HTML)
 _LANGUAGE: Final = "In the language of `Accept-Language`. "
@@ -57,7 +53,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         *("GET", "/certificates/{serial}.json", "readCertificate", "Whether a certificate is valid, for programs"),
-        {200: ("Valid or revoked.", JSON, _object(_ONE))},
+        {200: ("Valid or revoked.", JSON, fields(_ONE))},
         "Anybody may ask who knows the serial. " + _SERIAL,
         codes=("not_found", "database_unavailable"),
         parameters=("Serial",),

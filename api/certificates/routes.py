@@ -59,7 +59,7 @@ class Desk:
             found = await self.lookups.user(certificate.user_id)
             name = found.display if found is not None else None
         except NoAnswer:
-            pass  # jobs/lookups.py has logged it; a name that was known before is better than none
+            pass  # jobs/courses/lookups.py has logged it; a name that was known before is better than none
         if len(self._names) >= NAMES_KEPT:
             self._names.clear()
         self._names[certificate.user_id] = (name, time.monotonic() + (NAME_SECONDS if name else NO_NAME_SECONDS))

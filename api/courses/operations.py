@@ -1,30 +1,26 @@
-"""The routes of api/courses.py as the OpenAPI document tells them."""
+"""The routes of api/courses/routes.py as the OpenAPI document tells them."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from api.courses.routes import Courses, Revocation
-from api.operation import BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation
+from api.operation import BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation, fields
 from jobs.courses.catalog import CourseBody, Stored
 
 _TIME: Final[Json] = {"type": "string", "format": "date-time"}
 _VERSION: Final[Json] = {"type": "integer", "minimum": 1}
 
 
-def _object(properties: Json) -> Json:
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-_STORED: Final = _object(
+_STORED: Final = fields(
     {
         "courses": {
             "type": "array",
-            "items": _object({"id": {"type": "string"}, "version": _VERSION, "updatedAt": _TIME}),
+            "items": fields({"id": {"type": "string"}, "version": _VERSION, "updatedAt": _TIME}),
         }
     }
 )
-_CERTIFICATE: Final = _object(
+_CERTIFICATE: Final = fields(
     {
         "serial": {"type": "string"},
         "courseId": {"type": "string"},
@@ -38,7 +34,7 @@ _CERTIFICATE: Final = _object(
 _LATER: Final = (
     "Durable; it was not applied within `wait`.",
     JSON,
-    _object({"success": {"const": True}, "accepted": {"const": True}, "position": {"type": "string"}}),
+    fields({"success": {"const": True}, "accepted": {"const": True}, "position": {"type": "string"}}),
 )
 _PUT: Final = (*WHO, *BODY, "lesson_of_another_course", "database_unavailable")
 _RULE: Final = (
@@ -79,7 +75,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         *("DELETE", "/v1/courses/{courseId}", "deleteCourse", "Forget a course"),
-        {200: ("It is taught no longer.", JSON, _object({"deleted": {"type": "string"}}))},
+        {200: ("It is taught no longer.", JSON, fields({"deleted": {"type": "string"}}))},
         "Progress and certificates stay; its lessons are free for other courses.",
         codes=(*WHO, "invalid_parameter", "not_found", "database_unavailable"),
         security=BY_HEADER,

@@ -1,4 +1,4 @@
-"""Progress in courses: the lessons of a user, a course, all of them. The same over GraphQL is in api/graph.py."""
+"""Progress in courses: of a lesson, of a course, of all. The same over GraphQL is in api/graph/endpoint.py."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The routes of api/progress.py as the OpenAPI document tells them."""
+"""The routes of api/courses/progress.py as the OpenAPI document tells them."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from api.operation import BY_HEADER, JSON, WHO, Json, Operation
+from api.operation import BY_HEADER, JSON, WHO, Json, Operation, fields, listed, query
 
 _TIME: Final[Json] = {"type": "string", "format": "date-time"}
 _MAYBE_TIME: Final[Json] = {"type": ["string", "null"], "format": "date-time"}
@@ -13,15 +13,7 @@ _COUNT: Final[Json] = {"type": "integer", "minimum": 0}
 _MAYBE_COUNT: Final[Json] = {"type": ["integer", "null"], "minimum": 0}
 
 
-def _object(properties: Json) -> Json:
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _list(item: Json) -> Json:
-    return {"type": "array", "items": item}
-
-
-_LESSON: Final[Json] = _object(
+_LESSON: Final[Json] = fields(
     {
         "id": {"type": "string", "format": "uuid"},
         "userId": {"type": "string"},
@@ -43,13 +35,13 @@ _COURSE: Final[Json] = {
     "lastAt": _MAYBE_TIME,
     "completedAt": _MAYBE_TIME,
 }
-_PAGES: Final = _object({"totalItems": _COUNT, "totalPages": _COUNT, "currentPage": {"type": "integer", "minimum": 1}})
-_STATISTICS: Final = _object(
+_PAGES: Final = fields({"totalItems": _COUNT, "totalPages": _COUNT, "currentPage": {"type": "integer", "minimum": 1}})
+_STATISTICS: Final = fields(
     {
         "total_courses_enrolled": _COUNT,
         "total_lessons_completed": _COUNT,
         "total_watch_time_hours": {"type": "number", "minimum": 0},
-        "courses": _list(_object(_COURSE)),
+        "courses": listed(fields(_COURSE)),
     }
 )
 _CODES: Final = (
@@ -66,7 +58,7 @@ OPERATIONS: Final = (
             200: (
                 "One page, the newest change first; with an ETag.",
                 JSON,
-                _object({"items": _list(_LESSON), "pagination": _PAGES}),
+                fields({"items": listed(_LESSON), "pagination": _PAGES}),
             )
         },
         _SECONDS + "Deleted lessons are not shown.",
@@ -86,7 +78,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         *("GET", "/v1/progress/courses/{courseId}", "readCourseProgress", "A user in a course"),
-        {200: ("The course and its lessons; with an ETag.", JSON, _object({**_COURSE, "lessons": _list(_LESSON)}))},
+        {200: ("The course and its lessons; with an ETag.", JSON, fields({**_COURSE, "lessons": listed(_LESSON)}))},
         _SECONDS + "`total_lessons` and `progress_percentage` are null while nobody has described the course; the "
         "percentage is null, too, of a course without lessons.",
         codes=(*_CODES, "not_found"),
@@ -95,10 +87,6 @@ OPERATIONS: Final = (
         headers=_HEADERS,
     ),
 )
-
-
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
 
 
 _ID: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 128}
@@ -110,10 +98,10 @@ PARAMETERS: Final[Json] = {
         "schema": _ID,
         "description": "The id that its service chose.",
     },
-    "ProgressOf": _query("userId", _ID, "Whose: demanded of a service key, not needed with a user token."),
-    "ProgressCourse": _query("courseId", _ID, "Lessons of this course."),
-    "ProgressLesson": _query("lessonId", _ID, "This lesson."),
-    "Completed": _query("completed", {"type": "boolean"}, "Lessons that are completed, or that are not."),
-    "Page": _query("page", {"type": "integer", "minimum": 1}, "Counted from 1; at most 100,000 rows lie before it."),
-    "Limit": _query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "Rows of a page."),
+    "ProgressOf": query("userId", _ID, "Whose: demanded of a service key, not needed with a user token."),
+    "ProgressCourse": query("courseId", _ID, "Lessons of this course."),
+    "ProgressLesson": query("lessonId", _ID, "This lesson."),
+    "Completed": query("completed", {"type": "boolean"}, "Lessons that are completed, or that are not."),
+    "Page": query("page", {"type": "integer", "minimum": 1}, "Counted from 1; at most 100,000 rows lie before it."),
+    "Limit": query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "Rows of a page."),
 }

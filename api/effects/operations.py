@@ -1,4 +1,4 @@
-"""The routes of api/effects.py as the OpenAPI document tells them."""
+"""The routes of api/effects/routes.py as the OpenAPI document tells them."""
 
 from __future__ import annotations
 

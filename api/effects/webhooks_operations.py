@@ -1,4 +1,4 @@
-"""The routes of api/webhooks.py as the OpenAPI document tells them."""
+"""The routes of api/effects/webhooks.py as the OpenAPI document tells them."""
 
 from __future__ import annotations
 

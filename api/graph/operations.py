@@ -1,4 +1,4 @@
-"""The routes of api/graph.py as the OpenAPI document tells them."""
+"""The routes of api/graph/endpoint.py as the OpenAPI document tells them."""
 
 from __future__ import annotations
 

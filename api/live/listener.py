@@ -19,7 +19,7 @@ BUFFER_BYTES: Final = 1 << 20
 
 
 class Listener:
-    """Made by api/audience.py, which pushes; the handler takes and writes."""
+    """Made by api/live/audience.py, which pushes; the handler takes and writes."""
 
     def __init__(self, request: web.Request, subjects: Sequence[str]) -> None:
         self.owner = subjects[0]

@@ -1,4 +1,4 @@
-"""The route of api/live.py as the OpenAPI document tells it."""
+"""The route of api/live/routes.py as the OpenAPI document tells it."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The routes of api/onboarding.py and api/onboarding_overview.py as the OpenAPI document tells them."""
+"""The routes of this package as the OpenAPI document tells them."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from api.onboarding.routes import ChecklistSkipped, ProgressUpdate, StepClosed
-from api.operation import ACTION, BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation
+from api.operation import ACTION, BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation, fields, query
 from api.time_range import RANGES
 
 _TIME: Final[Json] = {"type": ["string", "null"], "format": "date-time"}
@@ -15,12 +15,8 @@ _SECONDS: Final[Json] = {"type": ["number", "null"], "minimum": 0}
 _SHARE: Final[Json] = {"type": "number", "minimum": 0, "maximum": 1}
 
 
-def _object(properties: Json, **more: object) -> Json:
-    return {"type": "object", "required": list(properties), "properties": properties, **more}
-
-
-_PROGRESS: Final = _object({"userId": {"type": "string"}, "completionPercentage": _PERCENT}, additionalProperties=True)
-_STATUS: Final = _object(
+_PROGRESS: Final = fields({"userId": {"type": "string"}, "completionPercentage": _PERCENT}, additionalProperties=True)
+_STATUS: Final = fields(
     {
         "currentStep": {"type": "string"},
         "completed": {"type": "boolean"},
@@ -29,7 +25,7 @@ _STATUS: Final = _object(
         "percentage": _PERCENT,
         "steps": {
             "type": "array",
-            "items": _object(
+            "items": fields(
                 {
                     "step": {"type": "string"},
                     "status": {"enum": ["pending", "completed", "skipped"]},
@@ -40,14 +36,14 @@ _STATUS: Final = _object(
         },
     }
 )
-_OVERVIEW: Final = _object(
+_OVERVIEW: Final = fields(
     {
         "from": {"type": "string", "format": "date-time"},
         "to": {"type": "string", "format": "date-time"},
-        "totals": _object({"users": _COUNT, "completed": _COUNT, "skipped": _COUNT, "completionRate": _SHARE}),
+        "totals": fields({"users": _COUNT, "completed": _COUNT, "skipped": _COUNT, "completionRate": _SHARE}),
         "steps": {
             "type": "array",
-            "items": _object(
+            "items": fields(
                 {
                     "step": {"type": "string"},
                     "entered": _COUNT,
@@ -61,17 +57,17 @@ _OVERVIEW: Final = _object(
         },
         "actions": {
             "type": "array",
-            "items": _object({"action": {"type": "string"}, "users": _COUNT, "times": _COUNT, "percentage": _PERCENT}),
+            "items": fields({"action": {"type": "string"}, "users": _COUNT, "times": _COUNT, "percentage": _PERCENT}),
         },
     }
 )
 _YES: Final[Json] = {"const": True}
-_UPDATED: Final = _object({"success": _YES, "progress": _PROGRESS, "isFirstTime": {"type": "boolean"}})
-_CLOSED: Final = _object({"success": _YES, "status": _STATUS})
+_UPDATED: Final = fields({"success": _YES, "progress": _PROGRESS, "isFirstTime": {"type": "boolean"}})
+_CLOSED: Final = fields({"success": _YES, "status": _STATUS})
 _LATER: Final = (
     "Durable; it was not applied within `wait`.",
     JSON,
-    _object({"success": _YES, "accepted": _YES, "position": {"type": "string"}}),
+    fields({"success": _YES, "accepted": _YES, "position": {"type": "string"}}),
 )
 _READS: Final = (
     *(*WHO, "forbidden_subject", "missing_subject", "invalid_id", "invalid_position", "rate_limited"),
@@ -149,13 +145,9 @@ OPERATIONS: Final = (
 )
 
 
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
-
-
 _AT: Final[Json] = {"type": "string", "format": "date-time"}
 PARAMETERS: Final[Json] = {
-    "OnboardingUser": _query(
+    "OnboardingUser": query(
         *("userId", {"type": "string", "minLength": 1, "maxLength": 128}),
         "Whose onboarding, with a service key; a user token has its own.",
     ),
@@ -167,7 +159,7 @@ PARAMETERS: Final[Json] = {
         "example": "WELCOME",
         "description": "A step of the catalog.",
     },
-    "Wait": _query(
+    "Wait": query(
         *("wait", {"type": "number", "minimum": 0, "maximum": 999}),
         "Seconds to wait for the outcome, 2 unless given, 10 at most; 0: answer 202 at once.",
     ),
@@ -177,8 +169,8 @@ PARAMETERS: Final[Json] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
         "description": "The id of the action, unless the body has one.",
     },
-    "TimeRange": _query("timeRange", {"enum": list(RANGES)}, "How far back from now; 30d unless given."),
-    "From": _query("from", _AT, "Instead of `timeRange`; at most 366 days before `to`."),
-    "To": _query("to", _AT, "Now unless given."),
+    "TimeRange": query("timeRange", {"enum": list(RANGES)}, "How far back from now; 30d unless given."),
+    "From": query("from", _AT, "Instead of `timeRange`; at most 366 days before `to`."),
+    "To": query("to", _AT, "Now unless given."),
 }
 TYPES: Final = (ProgressUpdate, StepClosed, ChecklistSkipped)

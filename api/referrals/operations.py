@@ -1,11 +1,11 @@
-"""The routes of api/referrals.py and api/referrals_overview.py as the OpenAPI document tells them."""
+"""The routes of this package as the OpenAPI document tells them."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from api import pages
-from api.operation import ACTION, BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation
+from api.operation import ACTION, BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation, fields, listed, query
 from api.referrals import overview
 from api.referrals.routes import ReferralClaim
 
@@ -18,41 +18,34 @@ _STATUS: Final[Json] = {"enum": ["PENDING", "COMPLETED", "REWARDED"]}
 _YES: Final[Json] = {"const": True}
 
 
-def _object(properties: Json, **optional: Json) -> Json:
-    return {"type": "object", "required": list(properties), "properties": properties | optional}
-
-
-def _list(items: Json) -> Json:
-    return {"type": "array", "items": items}
-
-
-_STATS: Final = _object(dict.fromkeys(("pending", "completed", "rewarded", "total"), _COUNT))
-_REFERRAL: Final = _object(
+_STATS: Final = fields(dict.fromkeys(("pending", "completed", "rewarded", "total"), _COUNT))
+_REFERRAL: Final = fields(
     {"code": _TEXT, "status": _STATUS, "createdAt": _AT, "completedAt": _MAYBE_AT, "rewardedAt": _MAYBE_AT}
 )
-_MADE: Final = _object({"referredOrgId": _TEXT, **_REFERRAL["properties"]})
-_REWARD: Final = _object(
-    {"side": {"enum": ["referrer", "referred"]}, "amount": _COUNT, "unit": _TEXT, "createdAt": _AT}, referredOrgId=_TEXT
+_MADE: Final = fields({"referredOrgId": _TEXT, **_REFERRAL["properties"]})
+_REWARD: Final = fields(
+    {"side": {"enum": ["referrer", "referred"]}, "amount": _COUNT, "unit": _TEXT, "createdAt": _AT},
+    {"referredOrgId": _TEXT},
 )
-_CODE: Final = _object({"code": _TEXT, "link": _TEXT, "stats": _STATS})
-_CLAIMED: Final = _object(
+_CODE: Final = fields({"code": _TEXT, "link": _TEXT, "stats": _STATS})
+_CLAIMED: Final = fields(
     {
         "success": _YES,
-        "referral": _object({"code": _TEXT, "status": _STATUS, "createdAt": _AT}, referrerOrgId=_TEXT),
+        "referral": fields({"code": _TEXT, "status": _STATUS, "createdAt": _AT}, {"referrerOrgId": _TEXT}),
     }
 )
-_LATER: Final = _object({"success": _YES, "accepted": _YES, "position": _TEXT})
-_ALL: Final = _object(
+_LATER: Final = fields({"success": _YES, "accepted": _YES, "position": _TEXT})
+_ALL: Final = fields(
     {
         "code": {"type": ["string", "null"]},
         "referral": {"oneOf": [_REFERRAL, {"type": "null"}]},
         "stats": _STATS,
-        "referrals": _list(_MADE),
-        "rewards": _list(_REWARD),
-        "earned": _list(_object({"unit": _TEXT, "number": _COUNT, "amount": _COUNT})),
+        "referrals": listed(_MADE),
+        "rewards": listed(_REWARD),
+        "earned": listed(fields({"unit": _TEXT, "number": _COUNT, "amount": _COUNT})),
     }
 )
-_OVERVIEW: Final = _object(
+_OVERVIEW: Final = fields(
     {
         "from": _MAYBE_AT,
         "to": _MAYBE_AT,
@@ -60,8 +53,8 @@ _OVERVIEW: Final = _object(
         **_STATS["properties"],
         "conversionRate": _SHARE,
         "medianSecondsToComplete": {"type": ["number", "null"], "minimum": 0},
-        "topReferrers": _list(
-            _object(
+        "topReferrers": listed(
+            fields(
                 {
                     "orgId": _TEXT,
                     "code": {"type": ["string", "null"]},
@@ -70,8 +63,8 @@ _OVERVIEW: Final = _object(
                 }
             )
         ),
-        "rewards": _list(
-            _object({"side": _REWARD["properties"]["side"], "unit": _TEXT, "number": _COUNT, "amount": _COUNT})
+        "rewards": listed(
+            fields({"side": _REWARD["properties"]["side"], "unit": _TEXT, "number": _COUNT, "amount": _COUNT})
         ),
     }
 )
@@ -128,23 +121,19 @@ OPERATIONS: Final = (
 )
 
 
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
-
-
 def _number(most: int, default: int) -> Json:
     return {"type": "integer", "minimum": 1, "maximum": most, "default": default}
 
 
 PARAMETERS: Final[Json] = {
-    "ReferralOf": _query(
+    "ReferralOf": query(
         *("orgId", {"type": "string", "minLength": 1, "maxLength": 128}),
         "Which organisation, with a service key; a user token has its own.",
     ),
-    "ReferralLimit": _query("limit", _number(pages.MOST, 50), "Referrals, and rewards, of a page."),
-    "ReferralPage": _query(
+    "ReferralLimit": query("limit", _number(pages.MOST, 50), "Referrals, and rewards, of a page."),
+    "ReferralPage": query(
         "page", {"type": "integer", "minimum": 1}, "Counted from 1; at most 100,000 rows lie before it."
     ),
-    "TopReferrers": _query("limit", _number(overview.MOST_TOP, overview.TOP), "How many referrers are named."),
+    "TopReferrers": query("limit", _number(overview.MOST_TOP, overview.TOP), "How many referrers are named."),
 }
 TYPES: Final = (ReferralClaim,)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.operation import ACTION, BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation
+from api.operation import ACTION, BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation, fields
 from api.usage.accounts import Adjustment, SubjectAccount, SubjectLimit, SubjectPlan
-from api.usage.operations import COUNT, SHOWN, TEXT, TIME, fields, nullable
+from api.usage.operations import COUNT, SHOWN, TEXT, TIME, nullable
 
 _BY: Final[Json] = {"subject": TEXT, "id": TEXT}
 _LATER: Final = (

@@ -90,21 +90,21 @@ async def track(request: web.Request) -> web.Response:
         answer = updates.accepted(update, {"id": update.action.id})
         answer.headers.update(limits)
         return answer
-    return _answer(update, limits, "periodStart")
+    return _answer(update, limits)
 
 
 async def consume(request: web.Request) -> web.Response:
     """POST /v1/usage/consume: counted if it is allowed."""
     state, sender, wait = await _begin(request)
     body = await form.read(request, _consumed)
-    return _decided(*await _sent(request, state, sender, "usage.consumed", body, wait), "allowed")
+    return _decided(*await _sent(request, state, sender, "usage.consumed", body, wait))
 
 
 async def reserve(request: web.Request) -> web.Response:
     """POST /v1/usage/reserve: held for `ttl` seconds if it is allowed."""
     state, sender, wait = await _begin(request)
     body = await form.read(request, _reserved)
-    return _decided(*await _sent(request, state, sender, "usage.reserved", body, wait), "expiresAt")
+    return _decided(*await _sent(request, state, sender, "usage.reserved", body, wait))
 
 
 async def commit(request: web.Request) -> web.Response:
@@ -112,7 +112,7 @@ async def commit(request: web.Request) -> web.Response:
     state, sender, wait = await _begin(request)
     body = await form.read(request, _committed) if request.can_read_body else ReservationCommitted()
     more = {"reservationId": _reservation(request)}
-    return _decided(*await _sent(request, state, sender, "usage.committed", body, wait, more), "released")
+    return _decided(*await _sent(request, state, sender, "usage.committed", body, wait, more))
 
 
 async def release(request: web.Request) -> web.Response:
@@ -120,7 +120,7 @@ async def release(request: web.Request) -> web.Response:
     state, sender, wait = await _begin(request)
     body = await form.read(request, _released) if request.can_read_body else ReservationReleased()
     more = {"reservationId": _reservation(request)}
-    return _decided(*await _sent(request, state, sender, "usage.released", body, wait, more), "released")
+    return _decided(*await _sent(request, state, sender, "usage.released", body, wait, more))
 
 
 async def _begin(request: web.Request) -> tuple[State, Sender, float]:
@@ -176,23 +176,17 @@ def _data(body: _Body) -> dict[str, Any]:
     }
 
 
-def _decided(update: Update, limits: dict[str, str], proof: str) -> web.Response:
+def _decided(update: Update, limits: dict[str, str]) -> web.Response:
     if update.outcome is None:
         raise Problem(
             "undecided",
             "no decision came in time: send the same again with this id, and you get it; nothing counts twice",
             details={"id": update.action.id, "position": update.position},
         )
-    return _answer(update, limits, proof)
+    return _answer(update, limits)
 
 
-def _answer(update: Update, limits: dict[str, str], proof: str) -> web.Response:
-    """The outcome; the id of an action of another kind brings that one's, which lacks what `proof` names."""
-    outcome = update.outcome or {}
-    if proof not in outcome:
-        raise Problem(
-            "id_reused", "the id belongs to an action of another kind: send a new one", details={"path": "$.id"}
-        )
-    body = outcome | {"id": update.action.id}
+def _answer(update: Update, limits: dict[str, str]) -> web.Response:
+    body = (update.outcome or {}) | {"id": update.action.id}
     headers = {"Cache-Control": "no-store", **limits}
     return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.operation import ACTION, BODY, BY_ANY, BY_HEADER, JSON, LOG, WHO, Json, Operation
+from api.operation import ACTION, BODY, BY_ANY, BY_HEADER, JSON, LOG, WHO, Json, Operation, fields, listed
 from api.usage.decisions import (
     ReservationCommitted,
     ReservationReleased,
@@ -23,16 +23,6 @@ COUNT: Final[Json] = {"type": "integer", "minimum": 0}
 def nullable(schema: Json) -> Json:
     """The same, or null."""
     return {**schema, "type": [schema["type"], "null"]}
-
-
-def fields(properties: Json, **more: object) -> Json:
-    """An object that has all of these."""
-    return {"type": "object", "required": list(properties), "properties": properties, **more}
-
-
-def listed(item: Json) -> Json:
-    """An array of these."""
-    return {"type": "array", "items": item}
 
 
 _UPGRADE: Final = fields({"plan": TEXT, "url": TEXT, "message": TEXT})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from api import pages
-from api.operation import BODY, BY_HEADER, JSON, WHO, Json, Operation
+from api.operation import BODY, BY_HEADER, JSON, WHO, Json, Operation, fields, listed
 from api.usage.accounts_operations import path
 from api.usage.analytics import GROUPS
-from api.usage.operations import COUNT, HEADERS, READS, TEXT, TIME, fields, listed, nullable, query
+from api.usage.operations import COUNT, HEADERS, READS, TEXT, TIME, nullable, query
 from api.usage.plans import PlanVersion
 
 _NUMBER: Final[Json] = {"type": "integer"}

@@ -123,7 +123,7 @@ class StateTable(Protocol):
 
 
 class Family(Protocol):
-    """One file in `jobs/` provides one; `worker/apply.py` drives it and owns the transaction.
+    """A package in `jobs/` provides one; `worker/apply.py` drives it and owns the transaction.
 
     `load` and `save` run one query per table for the whole batch; `fold` is pure: it reads and changes the states of
     this batch only. Applying the same actions in any split gives the same facts and states.

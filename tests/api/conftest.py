@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Iterator
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 import structlog
 
-from db import connect, embedded
-from db.settings import Settings
-from tests.api.service import Service, running
-from tests.conftest import _clone, _drop
+from db import embedded
+from tests.api.service import Service, apart
 
 
 @pytest.fixture(scope="package")
 async def service(
     _server: asyncpg.Connection, _template: str, _redis_server: str, urls: embedded.Urls
 ) -> AsyncIterator[Service]:
-    """A Redis database of its own, since tests flush theirs."""
-    database_url = await _clone(_server, _template, urls.database_url)
-    redis_url = urlsplit(_redis_server)._replace(path="/9").geturl()
-    settings = Settings(
-        _env_file=None,
-        database_url=database_url,
-        redis_url=redis_url,
-        partitions=4,
-        durability="memory",
-        port=0,
-        jwt_secret=secrets.token_urlsafe(32),
-        jwt_audience="milepost",
-    )
-    async with running(settings, draining=True) as found:
+    """One for all tests of this folder that need none of their own."""
+    async with apart(_server, _template, urls.database_url, _redis_server, 9, jwt_audience="milepost") as found:
         yield found
-    async with connect.redis(redis_url) as client:
-        await client.flushdb()
-    await _drop(_server, database_url)
 
 
 @pytest.fixture

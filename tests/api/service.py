@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import secrets
 import sys
 import time
 import uuid
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import asyncpg
 import jwt
@@ -24,6 +26,7 @@ from api.state import STATE, State
 from db import connect, ending, partitions, service_keys
 from db.settings import Settings
 from db.stream import Log
+from tests.conftest import _clone, _drop
 from worker import drain, process
 from worker.drain import Drain
 from worker.follow_ups import FollowUps
@@ -124,6 +127,30 @@ async def running(settings: Settings, *, draining: bool = False) -> AsyncIterato
             await ending.ended(task)
         sql.terminate()
         await redis.aclose()
+
+
+@asynccontextmanager
+async def apart(
+    server: asyncpg.Connection, template: str, database_url: str, redis_url: str, number: int, **changes: Any
+) -> AsyncIterator[Service]:
+    """One API with a drain for many tests, on a Redis database of its own, since tests flush theirs."""
+    made = await _clone(server, template, database_url)
+    own = urlsplit(redis_url)._replace(path=f"/{number}").geturl()
+    settings = Settings(
+        _env_file=None,
+        database_url=made,
+        redis_url=own,
+        partitions=4,
+        durability="memory",
+        port=0,
+        jwt_secret=secrets.token_urlsafe(32),
+        **changes,
+    )
+    async with running(settings, draining=True) as found:
+        yield found
+    async with connect.redis(own) as client:
+        await client.flushdb()
+    await _drop(server, made)
 
 
 async def _drain(settings: Settings) -> asyncio.Task[None]:

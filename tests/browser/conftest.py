@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from db import connect, embedded
-from db.settings import Settings
-from tests.api.service import Service, running
+from db import embedded
+from tests.api.service import Service, apart
 from tests.browser import chromium
 from tests.browser.chromium import Page
-from tests.conftest import _clone, _drop
 
 
 @pytest.fixture(scope="package")
 async def service(
     _server: asyncpg.Connection, _template: str, _redis_server: str, urls: embedded.Urls
 ) -> AsyncIterator[Service]:
-    """A Redis database of its own, since tests flush theirs."""
-    database_url = await _clone(_server, _template, urls.database_url)
-    redis_url = urlsplit(_redis_server)._replace(path="/8").geturl()
-    settings = Settings(
-        _env_file=None,
-        database_url=database_url,
-        redis_url=redis_url,
-        partitions=4,
-        durability="memory",
-        port=0,
-        jwt_secret=secrets.token_urlsafe(32),
-        cors_origins=("*",),
-    )
-    async with running(settings, draining=True) as found:
+    """One for all tests of this folder that need none of their own."""
+    async with apart(_server, _template, urls.database_url, _redis_server, 8, cors_origins=("*",)) as found:
         yield found
-    async with connect.redis(redis_url) as client:
-        await client.flushdb()
-    await _drop(_server, database_url)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench import progress, rows, stage, usage_rows
+from bench import drain, pipe, posts, progress, reads, stage, usage
 from bench.peers import run as peers
 from bench.rows import Row
 from db import embedded
@@ -36,15 +36,15 @@ async def measure(urls: Urls, only: list[str], scale: int, console: Console) -> 
     st = await stage.prepare(urls)
     found: list[Row] = []
     steps: dict[str, Any] = {
-        "single": lambda: rows.single(st),
-        "batch": lambda: rows.batch(st),
-        "drain": lambda: rows.drained(st),
-        "freshness": lambda: rows.freshness(st),
-        "read": lambda: rows.cached_read(st),
+        "single": lambda: posts.single(st),
+        "batch": lambda: posts.batch(st),
+        "drain": lambda: drain.drained(st),
+        "freshness": lambda: pipe.freshness(st),
+        "read": lambda: reads.cached_read(st),
         "checklist": lambda: progress.read(st),
         "update": lambda: progress.waited(st),
-        "consume": lambda: usage_rows.consumed(st),
-        "scale": lambda: rows.scale(st, scale),
+        "consume": lambda: usage.consumed(st),
+        "scale": lambda: drain.scale(st, scale),
         "peers": lambda: _peers(st, console),
     }
     with console.status("measuring …") as status:
@@ -66,7 +66,7 @@ async def _peers(st: stage.Stage, console: Console) -> Row:
     if not ran:
         raise RuntimeError("no peer ran: " + "; ".join(f"{result.peer}: {result.error}" for result in results))
     best = max(ran, key=lambda result: result.rate or 0)
-    row = await rows.end_to_end(st, best.rate or 0, best.peer)
+    row = await pipe.end_to_end(st, best.rate or 0, best.peer)
     row.detail["peers"] = {result.peer: result.rate or result.error for result in results}
     return row
 

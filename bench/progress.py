@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
@@ -60,10 +59,7 @@ async def _measure_read(st: Stage, row: Row, env: Mapping[str, str]) -> None:
             rows.demand(us, 200)
             ours.append(us.rate)
             p99s.append((await load.drive(api, ours_of, rate=us.rate / 2)).quantile(0.99))
-    rows.ratio_of(row, ours, theirs, "reads/s", 0.9)
-    p99 = statistics.median(p99s)
-    row.result += f", p99 {p99 * 1e3:.1f} ms at half the rate"
-    row.reached = bool(row.reached) and p99 < 0.01
+    rows.reads(row, ours, theirs, p99s)
 
 
 async def waited(st: Stage) -> Row:

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,6 @@ from db import connect, days, keys, migrate, service_keys
 from db.embedded import Urls
 
 JWT_SECRET = "a secret of the bench, never of anything else"  # noqa: S105
-
-
-Fill = Callable[..., Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +123,6 @@ def peak_memory(pid: int) -> int:
     """The most bytes of memory that a process has held."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
-async def drain_memory(stage: Stage, waiting: int, fill: Fill) -> int:
-    """The most memory of a worker process that finds `waiting` actions and drains them."""
-    conn = await connect.postgres(stage.urls.database_url)
-    client = Redis.from_url(stage.urls.redis_url)
-    before = await conn.fetchval("SELECT count(*) FROM interaction_events")
-    await fill(stage, client, waiting, 1000)
-    with process(stage, "-m", "worker") as running:
-        await applied(conn, "interaction_events", before + waiting, seconds=300)
-        peak = peak_memory(running.pid)
-    await conn.close()
-    await client.aclose()
-    return peak
 
 
 async def quiet(stage: Stage, partitions: int = 8, seconds: float = 120.0) -> None:

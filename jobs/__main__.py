@@ -17,10 +17,11 @@ from rich.console import Console
 from db import command, connect, stream
 from db.command import run
 from db.settings import Settings, stop
-from jobs import dead, importing, lines, rebuild, sending
+from jobs import dead, dead_filter, importing, lines, rebuild, sending
 from jobs import status as statuses
 from jobs.bar import Bar
 from jobs.checkpoint import Checkpoint
+from jobs.dead_filter import Filter
 from jobs.effects import command as effects_command
 from jobs.family import Difference
 from jobs.privacy import command as privacy_command
@@ -53,6 +54,8 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 Ids = Annotated[list[str] | None, typer.Argument(help="ids as `dead list` shows them", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="every open letter")]
 Code = Annotated[str | None, typer.Option(help="with --all: those of one code only")]
+OfKind = Annotated[str | None, typer.Option("--kind", help="with --all: those of one kind only")]
+OfFamily = Annotated[str | None, typer.Option("--family", help="with --all: those of one family only")]
 
 
 @app.command("import")
@@ -182,12 +185,14 @@ def show_letter(ids: Annotated[list[str], typer.Argument(help="ids as `dead list
 
 
 @letters.command("retry")
-def retry_letters(ids: Ids = None, every: All = False, code: Code = None) -> None:
+def retry_letters(
+    ids: Ids = None, every: All = False, code: Code = None, kind: OfKind = None, family: OfFamily = None
+) -> None:
     """Send dead letters through the pipe again, as the same actions: what was applied already counts once.
 
     Examples: python -m jobs dead retry 0192f3b0-… · python -m jobs dead retry --all --code unknown_kind
     """
-    done = run(_told(_retry(_chosen(ids, every, code))))
+    done = run(_told(_retry(_chosen(ids, every, Filter(code, kind, family)))))
     for letter, reason in done.refused[:20]:
         sys.stderr.write(f"{letter} {reason}\n")
     console.print(f"{done.sent} sent again, {len(done.refused)} cannot be")
@@ -207,15 +212,18 @@ def discard_letters(
     ids: Ids = None,
     every: All = False,
     code: Code = None,
+    kind: OfKind = None,
+    family: OfFamily = None,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
     """Put dead letters away; they stay in the table until somebody deletes them.
 
     Examples: python -m jobs dead discard 0192f3b0-… · python -m jobs dead discard --all --code undecodable --yes
     """
-    chosen = _chosen(ids, every, code)
-    if every and not yes and not typer.confirm(f"Discard every open dead letter{f' of code {code}' if code else ''}?"):
-        raise typer.Exit(1)
+    which = Filter(code, kind, family)
+    chosen = _chosen(ids, every, which)
+    if every and not yes:
+        typer.confirm(f"Discard every open dead letter{_of(which)}?", abort=True)
 
     async def work() -> int:
         async with command.postgres() as conn:
@@ -227,18 +235,24 @@ def discard_letters(
 
 
 def _chosen(
-    ids: Sequence[str] | None, every: bool, code: str | None
+    ids: Sequence[str] | None, every: bool, which: Filter
 ) -> Callable[[asyncpg.Connection], AsyncIterator[list[UUID]]]:
-    if bool(ids) == every or (code is not None and not every):
-        stop("name the letters, or give --all (and with it --code, if you like)")
+    if bool(ids) == every or (any(which) and not every):
+        stop("name the letters, or give --all (and with it --code, --kind, --family, if you like)")
+    if which.family not in {None, *dead_filter.FAMILY_NAMES}:
+        stop(f"--family is one of {', '.join(dead_filter.FAMILY_NAMES)}")
     if not ids:
-        return lambda conn: dead.found(conn, code)
+        return lambda conn: dead_filter.found(conn, which)
     wanted = _uuids(ids)
 
     async def these(_: asyncpg.Connection) -> AsyncIterator[list[UUID]]:
         yield wanted
 
     return these
+
+
+def _of(which: Filter) -> str:
+    return "".join(f" of {name} {value}" for name, value in which._asdict().items() if value is not None)
 
 
 def _uuids(ids: Sequence[str]) -> list[UUID]:

@@ -23,8 +23,6 @@ from db.stream import Log
 from jobs.action import OWN_ID, Action
 
 QUERIES: Final = sql.read("pipe")
-CHUNK: Final = 200
-_FIRST: Final = UUID(int=0)
 _action: Final = msgspec.msgpack.Decoder(Action)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -99,14 +97,6 @@ async def opened_log(conn: asyncpg.Connection, client: Redis, settings: Settings
     log.refusal = None
     log.start()
     return log
-
-
-async def found(conn: asyncpg.Connection, code: str | None) -> AsyncIterator[list[UUID]]:
-    """The letters (of one code) that are open now, chunk by chunk; none that dies anew by its retry."""
-    now, after = await conn.fetchval("SELECT now()"), _FIRST
-    while ids := [row["id"] for row in await conn.fetch(QUERIES["find_dead_letters"], code, after, now, CHUNK)]:
-        yield ids
-        after = ids[-1]
 
 
 async def retry(

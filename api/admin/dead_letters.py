@@ -1,39 +1,85 @@
-"""Dead letters of an operator: `/v1/admin/dead`, looked at, retried, discarded. Thin over jobs/dead.py."""
+"""Dead letters of an operator: `/v1/admin/dead`, looked at, retried, discarded. Thin over jobs/dead.py.
+
+All of a filter are worked through in parts: each request does some, and its answer says where the next one begins.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from aiohttp import web
 
-from api import pages
-from api.admin.overviews import QUERIES, answer, operator
+from api import form, pages
+from api.admin.overviews import answer, operator
 from api.errors import Problem
+from api.state import State
 from db import log
-from jobs import dead
-from jobs.dead import Retry
+from jobs import dead, dead_filter
+from jobs.dead import Retried, Retry
+from jobs.dead_filter import Filter, Place
 
 logger = log.get("dead_letters")
 LIMIT, MOST = 50, 200
+PART, REASONS = 1000, 10
 STATUSES: Final = ("open", "all")
 
 
+class LetterSelection(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a retry or a discard of all: which ones, where to go on, and how many at most in this request."""
+
+    code: str | None = None
+    kind: str | None = None
+    family: Annotated[str | None, msgspec.Meta(extra_json_schema={"enum": [*dead_filter.FAMILY_NAMES, None]})] = None
+    cursor: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PART)] = PART
+
+
+_selection: Final = msgspec.json.Decoder(LetterSelection)
+
+
 async def listed(request: web.Request) -> web.Response:
-    """GET ?status=open|all&code=&limit=: newest first, and how many are open of each code."""
+    """GET ?status=open|all&code=&kind=&family=&limit=&cursor=: newest first; the open ones by code and by kind."""
     state = await operator(request)
-    status, code = request.query.get("status", "open"), request.query.get("code")
+    status, given = request.query.get("status", "open"), request.query.get
     if status not in STATUSES:
         raise _wrong("status", f"status is one of {', '.join(STATUSES)}")
-    if code is not None and "\0" in code:
-        raise _wrong("code", "code is the code of an error")
-    limit = pages.number(request, "limit", LIMIT, MOST)
+    chosen = _filter(Filter(given("code"), given("kind"), given("family")), "invalid_parameter")
+    limit, behind = pages.number(request, "limit", LIMIT, MOST), _place(given("cursor"), "invalid_parameter")
     async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-        rows = await conn.fetch(QUERIES["dead_letters"], status == "all", code, limit)
+        rows, total, following = await dead_filter.page(conn, chosen, limit, behind, every=status == "all")
         codes = await conn.fetch(dead.QUERIES["dead_letter_codes"])
-    return answer({"letters": [_line(row) for row in rows], "codes": [dict(row) for row in codes]})
+        kinds = await conn.fetch(dead.QUERIES["dead_letter_kinds"])
+    return answer(
+        {
+            "letters": [_line(row) for row in rows],
+            "total": total,
+            "cursor": str(following) if following else None,
+            "codes": [dict(row) for row in codes],
+            "kinds": [{**row, "family": dead_filter.family_of(row["kind"])} for row in kinds],
+        }
+    )
+
+
+def _filter(chosen: Filter, code: str) -> Filter:
+    for name, value in chosen._asdict().items():
+        if value is not None and "\0" in value:
+            raise _wrong(name, f"no dead letter has such a {name}", code)
+    if chosen.family not in {None, *dead_filter.FAMILY_NAMES}:
+        raise _wrong("family", f"family is one of {', '.join(dead_filter.FAMILY_NAMES)}", code)
+    return chosen
+
+
+def _place(given: str | None, code: str) -> Place | None:
+    try:
+        return None if given is None else Place.parse(given)
+    except ValueError as error:
+        raise _wrong("cursor", str(error), code) from None
 
 
 def _line(row: asyncpg.Record) -> dict[str, Any]:
@@ -85,6 +131,59 @@ async def discard(request: web.Request) -> web.Response:
     return answer({"discarded": done, "reason": _reason(done, [])})
 
 
+async def retry_all(request: web.Request) -> web.Response:
+    """POST /v1/admin/dead/retry with a filter: a part of those open at the first request, and where to go on."""
+    state = await operator(request)
+    sender = Retry(state.redis, state.log, state.settings.retention_days)
+
+    async def send(conn: asyncpg.Connection, ids: Sequence[UUID]) -> Retried:
+        async with conn.transaction():
+            return await sender.chunk(conn, ids)
+
+    done = await _many(state, request, send)
+    reasons = Counter(reason for _, reason in done.total.refused).most_common(REASONS)
+    logger.info("an operator retried dead letters", sent=done.total.sent, refused=len(done.total.refused))
+    told = {"refused": len(done.total.refused), "reasons": [{"reason": one, "number": n} for one, n in reasons]}
+    return answer({"retried": done.total.sent, **told, **done.further})
+
+
+async def discard_all(request: web.Request) -> web.Response:
+    """POST /v1/admin/dead/discard with a filter: a part of those open at the first request, and where to go on."""
+    state = await operator(request)
+
+    async def put_away(conn: asyncpg.Connection, ids: Sequence[UUID]) -> Retried:
+        return Retried(len(await conn.fetch(dead.QUERIES["mark_discarded"], ids)))
+
+    done = await _many(state, request, put_away)
+    logger.info("an operator discarded dead letters", discarded=done.total.sent)
+    return answer({"discarded": done.total.sent, **done.further})
+
+
+class _Part(NamedTuple):
+    """What one request did, and what its answer says of the rest."""
+
+    total: Retried
+    further: dict[str, Any]
+
+
+async def _many(
+    state: State, request: web.Request, work: Callable[[asyncpg.Connection, Sequence[UUID]], Awaitable[Retried]]
+) -> _Part:
+    """Chunk by chunk, each in a transaction of its own: broken off anywhere, the same cursor goes on."""
+    wanted = await form.read(request, _selection)
+    chosen = _filter(Filter(wanted.code, wanted.kind, wanted.family), "invalid_body")
+    place, total = _place(wanted.cursor, "invalid_body"), Retried()
+    async with state.pool.acquire() as conn:
+        place = place or await dead_filter.begin(conn)
+        async for ids in dead_filter.found(conn, chosen, place, wanted.limit):
+            done = await work(conn, ids)
+            total.sent += done.sent
+            total.refused += done.refused
+            place = Place(place.at, ids[-1])
+        left = await dead_filter.left(conn, chosen, place)
+    return _Part(total, {"left": left, "cursor": str(place) if left else None})
+
+
 def _reason(done: int, refused: list[str]) -> str | None:
     if done:
         return None
@@ -109,12 +208,14 @@ def _missing() -> Problem:
     return Problem("not_found", "there is no such dead letter: GET /v1/admin/dead lists them")
 
 
-def _wrong(name: str, message: str) -> Problem:
-    return Problem("invalid_parameter", message, details={"path": name})
+def _wrong(name: str, message: str, code: str = "invalid_parameter") -> Problem:
+    return Problem(code, message, details={"path": name})
 
 
 ROUTES: Final = (
     web.get("/v1/admin/dead", listed),
+    web.post("/v1/admin/dead/retry", retry_all),
+    web.post("/v1/admin/dead/discard", discard_all),
     web.get("/v1/admin/dead/{letterId}", read),
     web.post("/v1/admin/dead/{letterId}/retry", retry),
     web.post("/v1/admin/dead/{letterId}/discard", discard),

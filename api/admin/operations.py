@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.admin.dead_letters import STATUSES
+from api.admin.dead_letters import STATUSES, LetterSelection
 from api.admin.overviews import COURSES, MOST
-from api.operation import BY_HEADER, JSON, WHO, Json, Operation, fields, listed, query
+from api.operation import BODY, BY_HEADER, JSON, WHO, Json, Operation, fields, listed, query
+from jobs.dead_filter import FAMILY_NAMES
 from jobs.status import Status
 
 _AT: Final[Json] = {"type": "string", "format": "date-time"}
@@ -71,8 +72,19 @@ _LETTER: Final[Json] = {
     "status": {"enum": ["open", "retried", "discarded"]},
 }
 _LETTERS: Final = fields(
-    {"letters": _list(_LETTER), "codes": _list({"code": _TEXT, "number": _COUNT, "oldest": _AT, "newest": _AT})}
+    {
+        "letters": _list(_LETTER),
+        "total": _COUNT,
+        "cursor": _TEXT_OR_NONE,
+        "codes": _list({"code": _TEXT, "number": _COUNT, "oldest": _AT, "newest": _AT}),
+        "kinds": _list({"kind": _TEXT, "number": _COUNT, "family": _TEXT_OR_NONE}),
+    }
 )
+_MORE: Final[Json] = {"left": _COUNT, "cursor": _TEXT_OR_NONE}
+_ALL_RETRIED: Final = fields(
+    {"retried": _COUNT, "refused": _COUNT, "reasons": _list({"reason": _TEXT, "number": _COUNT}), **_MORE}
+)
+_ALL_DISCARDED: Final = fields({"discarded": _COUNT, **_MORE})
 _ONE_LETTER: Final = fields(
     {**_LETTER, "partition": _COUNT, "position": _TEXT},
     description="With `action`, or `bytes` in hex where it cannot be decoded.",
@@ -92,6 +104,18 @@ def _get(path: str, name: str, summary: str, schema: str | Json, description: st
     codes = _ASKED if parameters else _ADMIN
     return Operation(
         "GET", path, name, summary, answers, description, codes=codes, security=BY_HEADER, parameters=parameters
+    )
+
+
+def _letters(verb: str, name: str, summary: str, schema: Json, *more: str) -> Operation:
+    return Operation(
+        *("POST", f"/v1/admin/dead/{verb}", name, summary),
+        {200: ("What this request did, how many are left, and the cursor that goes on with them.", JSON, schema)},
+        "Those that were open when the first request came, up to `limit` in one request. Send the cursor with the same "
+        "filter until there is none. Each letter is done once, whoever else does the same.",
+        codes=(*_ADMIN, *BODY, *more),
+        security=BY_HEADER,
+        bodies=("LetterSelection",),
     )
 
 
@@ -133,9 +157,11 @@ OPERATIONS: Final = (
     ),
     _get(
         *("/v1/admin/dead", "listDeadLetters", "Actions that could not be applied", _LETTERS),
-        "Newest first; `codes` counts the open ones.",
-        *("LetterStatus", "LetterCode", "AdminLimit"),
+        "Newest first. `total`: of this filter; `codes` and `kinds` count all that are open.",
+        *("LetterStatus", "LetterCode", "LetterKind", "LetterFamily", "AdminLimit", "LetterCursor"),
     ),
+    _letters("retry", "retryDeadLetters", "Send dead letters through the pipe again", _ALL_RETRIED, "log_unavailable"),
+    _letters("discard", "discardDeadLetters", "Put dead letters away", _ALL_DISCARDED),
     Operation(
         *("GET", "/v1/admin/dead/{letterId}", "readDeadLetter", "One dead letter"),
         {200: ("With its action.", JSON, _ONE_LETTER)},
@@ -166,8 +192,11 @@ PARAMETERS: Final[Json] = {
     },
     "LetterStatus": query("status", {"enum": list(STATUSES)}, "`open` if left out; `all`: those done with, too."),
     "LetterCode": query("code", {"type": "string"}, "Those of this code only."),
+    "LetterKind": query("kind", {"type": "string"}, "Those of this kind only."),
+    "LetterFamily": query("family", {"enum": list(FAMILY_NAMES)}, "Those of the kinds of this family only."),
+    "LetterCursor": query("cursor", {"type": "string"}, "Where to go on: `cursor` of an earlier answer."),
     "SessionsRange": query("timeRange", {"enum": ["24h", "7d", "30d", "90d"]}, "How far back from now."),
     "AdminLimit": query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 50}, "At most so many."),
     "CoursesLimit": query("limit", {"type": "integer", "minimum": 1, "maximum": COURSES}, "At most so many."),
 }
-TYPES: Final = (Status,)
+TYPES: Final = (Status, LetterSelection)

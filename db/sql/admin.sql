@@ -23,10 +23,3 @@ SELECT
     c.deleted_at IS NOT NULL AS deleted
 FROM courses c FULL JOIN taken t USING (course_id) FULL JOIN given g USING (course_id)
 ORDER BY 3 DESC, 4 DESC, 1 LIMIT $1;
-
--- name: dead_letters
--- newest first; open ones only unless $1
-SELECT id, action_id, kind, subject, code, message, dead_at, retried_at, discarded_at
-FROM dead_letters
-WHERE ($1 OR (retried_at IS NULL AND discarded_at IS NULL)) AND ($2::text IS NULL OR code = $2)
-ORDER BY dead_at DESC, id LIMIT $3;

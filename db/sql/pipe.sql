@@ -39,11 +39,29 @@ SELECT id, partition, position, action_id, kind, subject, code, message, body, d
 FROM dead_letters
 WHERE ($1 OR (retried_at IS NULL AND discarded_at IS NULL)) ORDER BY dead_at, id LIMIT $2;
 
+-- name: page_dead_letters
+-- newest first, behind ($4, $5); open ones only unless $1
+SELECT id, action_id, kind, subject, code, message, dead_at, retried_at, discarded_at FROM dead_letters
+WHERE ($1 OR (retried_at IS NULL AND discarded_at IS NULL)) AND ($2::text IS NULL OR code = $2)
+  AND ($3::text[] IS NULL OR kind = ANY($3)) AND ($4::timestamptz IS NULL OR (dead_at, id) < ($4, $5::uuid))
+ORDER BY dead_at DESC, id DESC LIMIT $6;
+
+-- name: count_chosen_letters
+SELECT count(*) FROM dead_letters
+WHERE ($1 OR (retried_at IS NULL AND discarded_at IS NULL)) AND ($2::text IS NULL OR code = $2)
+  AND ($3::text[] IS NULL OR kind = ANY($3));
+
 -- name: find_dead_letters
--- the open ones behind $2, for those who go through all of them in parts; what dies anew meanwhile is not among them
+-- the open ones behind $3, for those who go through all of them in parts; what dies anew meanwhile is not among them
 SELECT id FROM dead_letters
-WHERE retried_at IS NULL AND discarded_at IS NULL AND ($1::text IS NULL OR code = $1) AND id > $2 AND dead_at < $3
-ORDER BY id LIMIT $4;
+WHERE retried_at IS NULL AND discarded_at IS NULL AND ($1::text IS NULL OR code = $1)
+  AND ($2::text[] IS NULL OR kind = ANY($2)) AND id > $3 AND dead_at < $4
+ORDER BY id LIMIT $5;
+
+-- name: count_left_letters
+SELECT count(*) FROM dead_letters
+WHERE retried_at IS NULL AND discarded_at IS NULL AND ($1::text IS NULL OR code = $1)
+  AND ($2::text[] IS NULL OR kind = ANY($2)) AND id > $3 AND dead_at < $4;
 
 -- name: show_dead_letters
 SELECT id, partition, position, action_id, kind, subject, code, message, body, dead_at, retried_at, discarded_at
@@ -52,6 +70,10 @@ FROM dead_letters WHERE id = ANY($1::uuid[]) ORDER BY dead_at, id;
 -- name: dead_letter_codes
 SELECT code, count(*) AS number, min(dead_at) AS oldest, max(dead_at) AS newest FROM dead_letters
 WHERE retried_at IS NULL AND discarded_at IS NULL GROUP BY code ORDER BY count(*) DESC, code;
+
+-- name: dead_letter_kinds
+SELECT kind, count(*) AS number FROM dead_letters
+WHERE retried_at IS NULL AND discarded_at IS NULL GROUP BY kind ORDER BY count(*) DESC, kind;
 
 -- name: lock_dead_letters
 -- open ones only: a retry that two operators start at once happens once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -185,6 +186,117 @@ async def test_hostile_letters_are_shown(service: Service, admin: str, data: byt
     assert shown["message"] == "</script>\x1b[31m"
     assert "data" in shown["action"]
     await act(service, admin, letter, "discard")
+
+
+async def bury_many(service: Service, number: int, code: str, kind: str = "interaction.recorded") -> list[str]:
+    """Dead letters of their own code."""
+    ids = [f"{code}-{one}" for one in range(number)]
+    bodies = [click(one) for one in ids]
+    rows = await service.sql.fetch(
+        "INSERT INTO dead_letters (partition, position, action_id, kind, subject, code, message, body) "
+        "SELECT 0, '1-0', k.id, $1, 'session:' || k.id, $2, 'it would not', k.body "
+        "FROM unnest($3::text[], $4::bytea[]) AS k (id, body) RETURNING id",
+        *(kind, code, ids, bodies),
+    )
+    return [str(row["id"]) for row in rows]
+
+
+async def of_all(service: Service, admin: str, verb: str, **selection: object) -> Any:
+    """One request of retry or discard of all."""
+    answer = await service.send(selection, f"/v1/admin/dead/{verb}", by=admin)
+    assert answer.status == 200, answer.body
+    return answer.body
+
+
+async def statuses(service: Service, code: str) -> Counter[str]:
+    """How many letters of a code are open, retried, discarded."""
+    rows = await service.sql.fetch(
+        "SELECT CASE WHEN retried_at IS NOT NULL THEN 'retried' WHEN discarded_at IS NOT NULL THEN 'discarded' "
+        "ELSE 'open' END AS status FROM dead_letters WHERE code = $1",
+        code,
+    )
+    return Counter(row["status"] for row in rows)
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_letters_page_by_page(service: Service, admin: str) -> None:
+    ids = await bury_many(service, 7, "paged")
+    await bury_many(service, 1, "paged", "future.kind")
+    seen: list[str] = []
+    path = "/v1/admin/dead?code=paged&family=tracking&limit=3"
+    page = (await service.get(path, by=admin)).body
+    while True:
+        assert page["total"] == 7
+        seen += [one["id"] for one in page["letters"]]
+        if page["cursor"] is None:
+            break
+        page = (await service.get(f"{path}&cursor={page['cursor']}", by=admin)).body
+    assert (len(seen), set(seen)) == (7, set(ids))
+    assert {one["code"]: one["number"] for one in page["codes"]}["paged"] == 8
+    kinds = {one["kind"]: (one["number"], one["family"]) for one in page["kinds"]}
+    assert kinds["future.kind"] == (1, None)
+    assert kinds["interaction.recorded"][1] == "tracking"
+    alone = (await service.get("/v1/admin/dead?code=paged&kind=future.kind", by=admin)).body
+    assert (alone["total"], alone["cursor"]) == (1, None)
+    assert (await service.get("/v1/admin/dead?kind=future.kind&family=usage", by=admin)).body["total"] == 0
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_all_of_a_filter_are_retried_part_by_part(service: Service, admin: str) -> None:
+    await bury_many(service, 5, "parted")
+    await bury_many(service, 2, "apart")
+    old = await bury(service, click("parted-old", days=900), "parted")
+    first = await of_all(service, admin, "retry", code="parted", family="tracking", limit=4)
+    assert (first["retried"] + first["refused"], first["left"]) == (4, 2)
+    # What dies behind the first request is not of this run.
+    (late,) = await bury_many(service, 1, "parted")
+    second = await of_all(service, admin, "retry", code="parted", family="tracking", cursor=first["cursor"])
+    assert (second["left"], second["cursor"]) == (0, None)
+    assert first["retried"] + second["retried"] == 5
+    reasons = [*first["reasons"], *second["reasons"]]
+    assert [one["number"] for one in reasons] == [1]
+    assert "retention" in reasons[0]["reason"]
+    assert {one: (await read(service, admin, one))["status"] for one in (old, late)} == {old: "open", late: "open"}
+    assert await statuses(service, "apart") == {"open": 2}
+    assert await of_all(service, admin, "discard", code="parted") == {"discarded": 2, "left": 0, "cursor": None}
+    assert await statuses(service, "parted") == {"retried": 5, "discarded": 2}
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_two_operators_at_once_do_each_letter_once(service: Service, admin: str) -> None:
+    await bury_many(service, 60, "twice")
+    answers = await asyncio.gather(
+        *(of_all(service, admin, verb, code="twice") for verb in ("retry", "retry", "discard", "retry"))
+    )
+    sent = sum(one.get("retried", 0) for one in answers)
+    put_away = sum(one.get("discarded", 0) for one in answers)
+    assert sent + put_away == 60
+    expected = {name: number for name, number in (("retried", sent), ("discarded", put_away)) if number}
+    assert await statuses(service, "twice") == expected
+    last = await service.send({"kind": "page.viewed", "sessionId": "twice-0", "data": {"path": "/"}})
+    await service.settle(last)
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("verb", ["retry", "discard"])
+async def test_wrong_selections(service: Service, admin: str, verb: str) -> None:
+    path = f"/v1/admin/dead/{verb}"
+    assert (await service.send({}, path, by=None)).status == 401
+    assert (await service.send({}, path)).status == 403
+    for body, at in (
+        ({"family": "none"}, "family"),
+        ({"code": "a\0b"}, "code"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 1001}, "limit"),
+        ({"cursor": "x"}, "cursor"),
+        ({"cursor": "99999999999999999999.00000000000000000000000000000000"}, "cursor"),
+        ({"status": "open"}, ""),
+    ):
+        answer = await service.send(body, path, by=admin)
+        assert (answer.status, answer.error["code"]) == (422, "invalid_body"), body
+        assert answer.error["details"]["path"].endswith(at)
+    for query in ("family=none", "kind=%00", "cursor=x", "cursor=1."):
+        assert (await service.get(f"/v1/admin/dead?{query}", by=admin)).status == 400, query
 
 
 @pytest.mark.usefixtures("quiet")

@@ -229,6 +229,31 @@ async def test_a_dead_letter_is_retried_and_another_discarded(operator: Operator
     await operator.page.until("document.querySelector('main').textContent.includes('No dead letters')")
 
 
+async def test_all_letters_of_a_filter_are_retried_after_a_question(operator: Operator) -> None:
+    service, page = operator.service, operator.page
+    for number in range(3):
+        await bury(service, click(f"all-{number}"), "poison")
+    await bury(service, b"\xff", "poison")
+    other = await bury(service, click("other"), "elsewhere")
+    await operator.signs_in()
+    await page.until(READY)
+    await operator.goes("dead?code=poison")
+    asked = await page.js("document.querySelector('[data-key=retry-all]').textContent")
+    assert asked == "Retry all 4"
+    await page.js("document.querySelector('[data-key=retry-all]').click()")
+    await page.until("document.querySelector('dialog')?.open")
+    assert "4 open letters" in await page.js("document.querySelector('dialog').textContent")
+    assert await service.sql.fetchval("SELECT count(*) FROM dead_letters WHERE retried_at IS NOT NULL") == 0
+    await operator.page.shot(operator.shots / "dead-all.png")
+    await page.js("document.querySelector('dialog .main').click()")
+    await page.until("document.querySelector('.told')?.textContent.includes('3 letters sent through the pipe again')")
+    assert "1 letter not: it cannot be decoded" in await page.js("document.querySelector('.told').textContent")
+    rows = await service.sql.fetch("SELECT id, code FROM dead_letters WHERE retried_at IS NULL")
+    assert {row["code"] for row in rows} == {"poison", "elsewhere"}
+    assert other in {str(row["id"]) for row in rows}
+    assert len(rows) == 2
+
+
 async def test_a_dead_effect_is_delivered_again(operator: Operator) -> None:
     service = operator.service
     webhook = {"url": "http://127.0.0.1:9/hook", "types": ["certificate.issued"]}

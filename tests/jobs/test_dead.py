@@ -11,8 +11,9 @@ from uuid import UUID
 import msgspec
 
 from db import connect, keys, stream
-from jobs import dead
+from jobs import dead, dead_filter
 from jobs.action import OWN_ID, Action
+from jobs.dead_filter import Filter
 from tests.api.service import Service
 from tests.jobs.commands import Operator, settled, until
 from worker import apply
@@ -146,7 +147,9 @@ async def test_what_the_worker_buries_can_be_looked_at(pipe: Service, operator: 
     ran = await operator.run("dead", "list")
     assert "undecodable" in ran.out
     assert "future.kind" in ran.out
-    ran = await operator.run("dead", "retry", "--all", "--code", "unknown_kind")
+    ran = await operator.run("dead", "retry", "--all", "--family", "tracking", "--kind", "future.kind")
+    assert ran.out.splitlines()[0] == "0 sent again, 0 cannot be"
+    ran = await operator.run("dead", "retry", "--all", "--code", "unknown_kind", "--kind", "future.kind")
     assert ran.out == "1 sent again, 0 cannot be\n"
 
 
@@ -155,7 +158,7 @@ async def test_a_letter_that_dies_again_is_retried_once_by_one_command(pipe: Ser
     unknown = msgspec.structs.replace(action("a"), kind="future.kind")
     (first,) = await bury(pipe, unknown)
     async with pipe.sql.acquire() as conn:
-        chunks = dead.found(conn, None)
+        chunks = dead_filter.found(conn, Filter())
         assert await anext(chunks) == [first]
         assert (await dead.retry(conn, pipe.redis, pipe.settings, chunk(first))).sent == 1
         await settled(pipe)
@@ -172,7 +175,7 @@ async def test_a_letter_died_when_it_was_buried_not_when_its_batch_began(pipe: S
     async with pipe.sql.acquire() as conn, pipe.sql.acquire() as worker:
         async with worker.transaction():
             await worker.fetchval("SELECT now()")
-            chunks = dead.found(conn, None)
+            chunks = dead_filter.found(conn, Filter())
             assert await anext(chunks) == [first]
             await apply.bury(worker, 0, [DeadLetter(stream.START, "a", "k", "s", "poison", "anew", b"")])
         await conn.execute("UPDATE dead_letters SET id = 'ffffffff-ffff-ffff-ffff-ffffffffffff' WHERE message = 'anew'")
@@ -185,6 +188,7 @@ async def test_one_clear_line(operator: Operator) -> None:
         ("retry",): "name the letters, or give --all",
         ("retry", none, "--all"): "name the letters, or give --all",
         ("discard", "x"): "an id is a UUID",
+        ("retry", "--all", "--family", "x"): "--family is one of tracking",
         ("show", none): "there is no such dead letter",
     }.items():
         ran = await operator.run("dead", *words)

@@ -95,3 +95,29 @@ export function dialog(title, inside, buttons) {
   document.body.append(box);
   box.showModal();
 }
+
+/** Work in many steps, shown as it goes on, until it is over or somebody stops it: `step()` answers {done, of, over}.
+ * Resolves to "over", "stopped", or the problem that ended it. */
+export async function working(title, words, step) {
+  let isStopped = false;
+  const bar = h("progress", { max: 1, value: 0, "aria-label": title });
+  const said = h("p", { role: "status" }, words(0, 0));
+  const box = h("dialog", { "aria-label": title, oncancel: (event) => { event.preventDefault(); isStopped = true; }, onclose: () => box.remove() },
+    h("h2", null, title), bar, said,
+    h("div", { class: "row" }, h("button", { type: "button", onclick: () => (isStopped = true) }, "Stop")));
+  document.body.append(box);
+  box.showModal();
+  try {
+    for (;;) {
+      const { done, of, over } = await step();
+      bar.value = of ? done / of : 1;
+      fill(said, words(done, of));
+      if (over) return "over";
+      if (isStopped) return "stopped";
+    }
+  } catch (problem) {
+    return problem;
+  } finally {
+    box.close();
+  }
+}

@@ -730,7 +730,7 @@ CREATE TABLE public.user_sessions (
     id text GENERATED ALWAYS AS (session_id) STORED,
     subject text NOT NULL COLLATE pg_catalog."C",
     user_id text,
-    user_at timestamp with time zone,
+    user_received_at timestamp with time zone,
     anonymous_id text,
     org_id text,
     at timestamp with time zone NOT NULL,

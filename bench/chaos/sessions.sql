@@ -29,8 +29,8 @@ WITH facts AS (
            bool_or(flags & 16 <> 0) AS is_bot, max(pct) AS completion_percentage, min(at) FILTER (WHERE ordered OR pct >= 100) AS completed_at
     FROM facts GROUP BY session_id
 ), users AS (
-    SELECT DISTINCT ON (session_id) session_id, user_id, at AS user_at FROM facts WHERE user_id IS NOT NULL
-    ORDER BY session_id, at DESC, user_id COLLATE "C" DESC
+    SELECT DISTINCT ON (session_id) session_id, user_id, received_at AS user_received_at FROM facts
+    WHERE user_id IS NOT NULL ORDER BY session_id, received_at, user_id COLLATE "C"
 ), devices AS (
     SELECT DISTINCT ON (session_id) session_id, device_type, viewport_width, viewport_height, at AS device_at FROM facts
     WHERE device_type IS NOT NULL
@@ -43,7 +43,7 @@ WITH facts AS (
     SELECT DISTINCT ON (session_id) session_id, price AS total_price, at AS priced_at FROM facts
     WHERE price IS NOT NULL ORDER BY session_id, at DESC, price DESC
 ), expected AS (
-    SELECT session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id,
+    SELECT session_id, subject, at, last_at, received_at, user_id, user_received_at, anonymous_id, org_id,
            CASE WHEN ended_at = last_at THEN last_at END AS ended_at,
            interactions, snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at,
            last_category, last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
@@ -51,7 +51,7 @@ WITH facts AS (
     LEFT JOIN categories USING (session_id) LEFT JOIN prices USING (session_id)
 ), held AS (
     -- what 30 idle minutes have ended is not ended by an action
-    SELECT session_id, s.subject, s.at, s.last_at, s.received_at, s.user_id, s.user_at, s.anonymous_id, s.org_id,
+    SELECT session_id, s.subject, s.at, s.last_at, s.received_at, s.user_id, s.user_received_at, s.anonymous_id, s.org_id,
            CASE WHEN e.ended_at IS NULL AND s.ended_at = s.last_at AND s.last_at < now() - interval '30 minutes'
                 THEN NULL ELSE s.ended_at END AS ended_at,
            s.interactions, s.snapshots, s.page_views, s.events, s.metrics, s.device_type, s.viewport_width,

@@ -116,7 +116,7 @@ DELETE FROM user_sessions WHERE session_id = ANY($1::text[]);
 
 -- name: clear_user_sessions
 -- shared sessions whose facts retention has dropped: only the name goes
-UPDATE user_sessions SET user_id = NULL, user_at = NULL WHERE session_id = ANY($1::text[]) AND user_id = $2;
+UPDATE user_sessions SET user_id = NULL, user_received_at = NULL WHERE session_id = ANY($1::text[]) AND user_id = $2;
 
 -- name: erase_lone_metrics
 -- metrics of no session

@@ -33,9 +33,9 @@ INSERT INTO tracking_changes (sessions, changed_at, is_deferred) VALUES ($1::tex
 
 -- name: roll_sessions
 SELECT
-    session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
-    snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
-    last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
+    session_id, subject, at, last_at, received_at, user_id, user_received_at, anonymous_id, org_id, ended_at,
+    interactions, snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at,
+    last_category, last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
 FROM unnest($1::text[]) AS k (id) JOIN user_sessions ON session_id = k.id COLLATE "C";
 
 -- name: roll_facts

@@ -44,17 +44,17 @@ CROSS JOIN LATERAL (
 
 -- name: load_sessions
 SELECT
-    session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
-    snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
-    last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
+    session_id, subject, at, last_at, received_at, user_id, user_received_at, anonymous_id, org_id, ended_at,
+    interactions, snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at,
+    last_category, last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
 FROM user_sessions WHERE session_id = ANY($1::text[]);
 
 -- name: load_visits
 -- the sessions of these visitors that lie near their actions of the batch, $2 to $3
 SELECT
-    session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
-    snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
-    last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
+    session_id, subject, at, last_at, received_at, user_id, user_received_at, anonymous_id, org_id, ended_at,
+    interactions, snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at,
+    last_category, last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) AS k (visitor, first_at, newest_at)
 JOIN user_sessions ON subject = k.visitor COLLATE "C" AND at <= k.newest_at + $4::interval
     AND last_at >= k.first_at - $4::interval
@@ -63,9 +63,9 @@ WHERE subject NOT LIKE 'session:%';
 -- name: save_sessions
 -- the arrays come ordered by session_id
 INSERT INTO user_sessions (
-    session_id, subject, at, last_at, received_at, user_id, user_at, anonymous_id, org_id, ended_at, interactions,
-    snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at, last_category,
-    last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
+    session_id, subject, at, last_at, received_at, user_id, user_received_at, anonymous_id, org_id, ended_at,
+    interactions, snapshots, page_views, events, metrics, device_type, viewport_width, viewport_height, device_at,
+    last_category, last_category_at, total_price, priced_at, completion_percentage, completed_at, is_bot
 )
 SELECT * FROM unnest(
     $1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::timestamptz[],
@@ -75,8 +75,8 @@ SELECT * FROM unnest(
 )
 ON CONFLICT (session_id) DO UPDATE SET
     at = EXCLUDED.at, last_at = EXCLUDED.last_at, received_at = EXCLUDED.received_at, user_id = EXCLUDED.user_id,
-    user_at = EXCLUDED.user_at, anonymous_id = EXCLUDED.anonymous_id, org_id = EXCLUDED.org_id, ended_at =
-    EXCLUDED.ended_at, interactions = EXCLUDED.interactions, snapshots = EXCLUDED.snapshots, page_views =
+    user_received_at = EXCLUDED.user_received_at, anonymous_id = EXCLUDED.anonymous_id, org_id = EXCLUDED.org_id,
+    ended_at = EXCLUDED.ended_at, interactions = EXCLUDED.interactions, snapshots = EXCLUDED.snapshots, page_views =
     EXCLUDED.page_views, events = EXCLUDED.events, metrics = EXCLUDED.metrics, device_type = EXCLUDED.device_type,
     viewport_width = EXCLUDED.viewport_width, viewport_height = EXCLUDED.viewport_height, device_at =
     EXCLUDED.device_at, last_category = EXCLUDED.last_category, last_category_at = EXCLUDED.last_category_at,

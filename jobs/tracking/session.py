@@ -1,7 +1,7 @@
 """The state of a session, and the pure functions that fold actions into it.
 
-Every rule is a sum, a minimum, a maximum, or "the newest `at` wins, ties by value": neither order nor batching of a
-session's actions can change the result.
+Every rule is a sum, a minimum, a maximum, or "the newest `at` wins, ties by value" (the user is the first by arrival):
+neither order nor batching of a session's actions can change the result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Session(msgspec.Struct, rename="camel"):
     last_at: datetime
     received_at: datetime
     user_id: str | None = None
-    user_at: datetime | None = None
+    user_received_at: datetime | None = None
     anonymous_id: str | None = None
     org_id: str | None = None
     ended_at: datetime | None = None
@@ -79,9 +79,10 @@ def touch(session: Session, action: Action) -> None:
         session.ended_at = None
     if action.flags & BOT:
         session.is_bot = True
-    user = action.user_id
-    if user is not None and (session.user_at is None or (at, user) > (session.user_at, session.user_id or "")):
-        session.user_id, session.user_at = user, at
+    user, held = action.user_id, session.user_received_at
+    # by arrival, not by `at`: nobody who learns a session's id can take it over with a time of their choice
+    if user is not None and (held is None or (action.received_at, user) < (held, session.user_id or "")):
+        session.user_id, session.user_received_at = user, action.received_at
     if action.anonymous_id is not None:
         session.anonymous_id = min(session.anonymous_id or action.anonymous_id, action.anonymous_id)
     if action.org_id is not None:

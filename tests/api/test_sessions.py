@@ -136,6 +136,18 @@ async def test_a_user_learns_nothing_of_others(service: Service) -> None:
     assert {frozenset(answer.headers) for answer in refused} == {frozenset(refused[0].headers)}
 
 
+async def test_a_session_stays_with_the_user_who_came_first(service: Service) -> None:
+    session = uuid.uuid4().hex
+    await service.send(click(session, userId="owner"), Prefer="wait=5")
+    thief = service.token("thief", aud="milepost")
+    for at in ("2026-11-01T08:00:00Z", "2026-11-21T23:00:00Z", None):
+        stolen = await service.send(click(session, **({} if at is None else {"at": at})), by=thief, Prefer="wait=5")
+        assert stolen.status == 200
+    assert (await service.get(f"/v1/sessions/{session}", by=thief)).status == 403
+    held = await service.get(f"/v1/sessions/{session}")
+    assert (held.body["userId"], held.body["interactions"]) == ("owner", 4)
+
+
 async def test_a_slow_read_never_undoes_a_newer_write(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     session, loaded, go_on = uuid.uuid4().hex, asyncio.Event(), asyncio.Event()
     await service.send(click(session), Prefer="wait=5")

@@ -52,8 +52,8 @@ def session(session_id: str, actions: list[Action]) -> dict[str, Any]:
     row: dict[str, Any] = {"session_id": session_id, "subject": actions[0].subject}
     row["at"], row["last_at"] = min(a.at for a in actions), max(a.at for a in actions)
     row["received_at"] = min(a.received_at for a in actions)
-    row["user_at"], row["user_id"] = max(
-        ((a.at, a.user_id) for a in actions if a.user_id is not None), default=(None, None)
+    row["user_received_at"], row["user_id"] = min(
+        ((a.received_at, a.user_id) for a in actions if a.user_id is not None), default=(None, None)
     )
     row["anonymous_id"] = min((a.anonymous_id for a in actions if a.anonymous_id is not None), default=None)
     row["is_bot"] = any(a.flags & 16 for a in actions)

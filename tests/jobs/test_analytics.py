@@ -244,7 +244,7 @@ async def test_a_late_action_revises_its_day(conn: asyncpg.Connection) -> None:
     await rolled(conn)
     query = "SELECT interactions, unique_users, drop_off, revision FROM daily_analytics WHERE day = $1"
     assert tuple(await conn.fetchrow(query, day.date())) == (1, 1, '{"colour": 1}', 0)
-    await record(conn, [make("b", at=day + timedelta(hours=1), session_id="s", user_id="eve")])
+    await record(conn, [make("b", at=day + timedelta(hours=1), received_at=NOW - DAY, session_id="s", user_id="eve")])
     await record(conn, [make("c", at=day, session_id="t", user_id="ada", data={"eventType": "click", "category": "x"})])
     await rolled(conn)
     assert tuple(await conn.fetchrow(query, day.date())) == (3, 2, '{"x": 1, "colour": 1}', 1)

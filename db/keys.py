@@ -54,6 +54,9 @@ PARTITIONS = "mp:partitions"
 SCHEDULES = "mp:schedules"
 """Hash: name of a scheduled job -> when it last ran and how (JSON)."""
 
+SCHEDULES_DUE = "mp:schedules:due"
+"""Hash: name of a scheduled job -> when it runs next, unix seconds."""
+
 SERVICE_KEYS = "mp:service_keys"
 """Hash: SHA-256 of a service key -> JSON {id, name, scopes, at}; `revoked:` and the SHA-256 -> 1."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
@@ -24,6 +25,8 @@ DELIVERIES: Final = sql.read("deliveries")
 DEAD_AFTER: Final = 15.0
 """Seconds without a heartbeat after which a worker counts as dead."""
 LAG_LIMIT: Final = 60.0
+OVERDUE: Final = timedelta(minutes=15)
+"""The longest run of a scheduled job takes less."""
 
 
 class Partition(msgspec.Struct, rename="camel"):
@@ -49,13 +52,14 @@ class Worker(msgspec.Struct, rename="camel"):
 
 
 class Schedule(msgspec.Struct, rename="camel"):
-    """One scheduled job, when it last ran and how."""
+    """One scheduled job: when it last ran, for how long and how, and when it runs next. None: never yet, not known."""
 
     name: str
-    at: datetime
-    seconds: float
-    result: str
+    at: datetime | None
+    seconds: float | None
+    result: str | None
     failed: bool
+    next_at: datetime | None
 
 
 class Dead(msgspec.Struct, rename="camel"):
@@ -101,11 +105,29 @@ class Status(msgspec.Struct, rename="camel"):
 
 
 async def read(settings: Settings) -> Status:
+    """Ask both, on connections of its own."""
+    return await ask(settings, _connected(settings.database_url), connect.redis(settings.log_url))
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    conn = await connect.postgres(url, "milepost-status", timeout=5)
+    try:
+        yield conn
+    finally:
+        await conn.close(timeout=5)
+
+
+async def ask(
+    settings: Settings,
+    postgres: AbstractAsyncContextManager[asyncpg.Connection],
+    redis: AbstractAsyncContextManager[Redis],
+) -> Status:
     """Ask both; what does not answer becomes a problem."""
     status = Status(datetime.now(UTC), "ok", "ok")
     held: dict[int, Partition] = {}
-    status.postgres = await _tried("Postgres", settings.database_url, _from_postgres(settings, status, held), status)
-    status.redis = await _tried("Redis", settings.log_url, _from_redis(settings, status, held), status)
+    status.postgres = await _tried("Postgres", settings.database_url, _from_postgres(postgres, status, held), status)
+    status.redis = await _tried("Redis", settings.log_url, _from_redis(redis, status, held), status)
     status.partitions = [held[number] for number in sorted(held)]
     _judge(status, settings)
     return status
@@ -120,32 +142,30 @@ async def _tried(name: str, url: str, asking: Awaitable[None], status: Status) -
     return "ok"
 
 
-async def _from_postgres(settings: Settings, status: Status, held: dict[int, Partition]) -> None:
-    conn = await connect.postgres(settings.database_url, "milepost-status", timeout=5)
-    try:
-        async with conn.transaction(isolation="repeatable_read", readonly=True):
-            for row in await conn.fetch(partitions.QUERIES["positions"]):
-                position = f"{row['position_ms']}-{row['position_seq']}"
-                held[row["id"]] = Partition(row["id"], position=position, applied_at=row["applied_at"])
-            letters = await conn.fetch(PIPE["dead_letter_codes"])
-            status.dead_letters = [Dead(row["code"], row["number"], row["newest"]) for row in letters]
-            waiting = await conn.fetch(DELIVERIES["count_deliveries"])
-            status.deliveries = [Waiting(*row) for row in waiting]
-            tables = await conn.fetch(STATUS["tables"])
-            status.tables = [Size(row["name"], row["days"], row["rows"], row["size"]) for row in tables]
-    finally:
-        await conn.close(timeout=5)
+async def _from_postgres(
+    postgres: AbstractAsyncContextManager[asyncpg.Connection], status: Status, held: dict[int, Partition]
+) -> None:
+    async with postgres as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        for row in await conn.fetch(partitions.QUERIES["positions"]):
+            position = f"{row['position_ms']}-{row['position_seq']}"
+            held[row["id"]] = Partition(row["id"], position=position, applied_at=row["applied_at"])
+        letters = await conn.fetch(PIPE["dead_letter_codes"])
+        status.dead_letters = [Dead(row["code"], row["number"], row["newest"]) for row in letters]
+        waiting = await conn.fetch(DELIVERIES["count_deliveries"])
+        status.deliveries = [Waiting(*row) for row in waiting]
+        tables = await conn.fetch(STATUS["tables"])
+        status.tables = [Size(row["name"], row["days"], row["rows"], row["size"]) for row in tables]
 
 
-async def _from_redis(settings: Settings, status: Status, held: dict[int, Partition]) -> None:
-    async with connect.redis(settings.log_url) as client:
+async def _from_redis(redis: AbstractAsyncContextManager[Redis], status: Status, held: dict[int, Partition]) -> None:
+    async with redis as client:
         await client.ping()
         number = len(held) or int(await client.get(keys.PARTITIONS) or 0)
         await _backlog(client, number, held)
         beats = await _hash(client, keys.WORKERS)
         status.workers = [worker(name.decode(), msgspec.json.decode(beat)) for name, beat in sorted(beats.items())]
-        runs = await _hash(client, keys.SCHEDULES)
-        status.schedules = [_schedule(name.decode(), msgspec.json.decode(run)) for name, run in sorted(runs.items())]
+        ran, due = await _hash(client, keys.SCHEDULES), await _hash(client, keys.SCHEDULES_DUE)
+        status.schedules = [_schedule(name.decode(), ran.get(name), due.get(name)) for name in sorted({*ran, *due})]
 
 
 async def _hash(client: Redis, key: str) -> dict[bytes, bytes]:
@@ -173,8 +193,13 @@ def worker(name: str, beat: dict[str, Any]) -> Worker:
     return Worker(name, age < DEAD_AFTER, round(age, 1), beat["applied"], round(rate, 1), beat["failure"])
 
 
-def _schedule(name: str, run: dict[str, Any]) -> Schedule:
-    return Schedule(name, datetime.fromtimestamp(run["at"], UTC), run["seconds"], run["result"], run["failed"])
+def _schedule(name: str, run: bytes | None, due: bytes | None) -> Schedule:
+    next_at = None if due is None else datetime.fromtimestamp(float(due), UTC)
+    if run is None:
+        return Schedule(name, None, None, None, False, next_at)
+    ran = msgspec.json.decode(run)
+    at = datetime.fromtimestamp(ran["at"], UTC)
+    return Schedule(name, at, ran["seconds"], ran["result"], ran["failed"], next_at)
 
 
 def _judge(status: Status, settings: Settings) -> None:
@@ -195,6 +220,9 @@ def _judge(status: Status, settings: Settings) -> None:
     if used > 0.5:
         (problems if used >= 1 else warnings).append(f"the backlog has reached {used:.0%} of MILEPOST_BACKLOG_LIMIT")
     warnings += [f"the scheduled job {one.name} failed: {one.result}" for one in status.schedules if one.failed]
+    if any(worker.alive for worker in status.workers):
+        late = [one for one in status.schedules if one.next_at and status.at - one.next_at > OVERDUE]
+        warnings += [f"the scheduled job {one.name} should have run {_ago(one.next_at, status.at)}" for one in late]
     if letters := sum(one.number for one in status.dead_letters):
         warnings.append(f"{letters:,} dead letter{'s' if letters > 1 else ''}: python -m jobs dead list")
     if dead := sum(one.number for one in status.deliveries if one.status == "dead"):
@@ -220,10 +248,7 @@ def _tables(status: Status) -> list[tuple[str, Table]]:
     shown = [
         ("partitions", _partitions(status)),
         ("workers", _workers(status)),
-        (
-            "schedules",
-            _table(("job", "last run", "took", "result"), [_run(one, status.at) for one in status.schedules]),
-        ),
+        ("schedules", _schedules(status)),
     ]
     if status.dead_letters:
         rows = [(one.code, f"{one.number:,}", _ago(one.newest, status.at)) for one in status.dead_letters]
@@ -268,8 +293,15 @@ def _workers(status: Status) -> Table:
     return _table(("process", "state", "heartbeat", ">applied", ">actions/s since its start"), rows)
 
 
+def _schedules(status: Status) -> Table:
+    rows = [_run(one, status.at) for one in status.schedules]
+    return _table(("job", "last run", ">took", "next run", "result"), rows)
+
+
 def _run(one: Schedule, now: datetime) -> tuple[str, ...]:
-    return one.name, _ago(one.at, now), f"{one.seconds:.2f} s", ("FAILED " if one.failed else "") + one.result
+    took = "" if one.seconds is None else f"{one.seconds:.2f} s"
+    result = ("FAILED " if one.failed else "") + (one.result or "")
+    return one.name, _ago(one.at, now), took, _until(one.next_at, now), result
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
@@ -288,16 +320,18 @@ def _number(value: int | None) -> str:
 
 
 def _ago(at: datetime | None, now: datetime) -> str:
+    return "never" if at is None else f"{_span(now - at)} ago"
+
+
+def _until(at: datetime | None, now: datetime) -> str:
     if at is None:
-        return "never"
-    seconds = max(0, int((now - at).total_seconds()))
+        return "?"
+    return f"in {_span(at - now)}" if at > now else "now"
+
+
+def _span(time: timedelta) -> str:
+    seconds = max(0, int(time.total_seconds()))
     hours, minutes = seconds // 3600, seconds // 60
     return (
-        f"{hours // 24} d ago"
-        if hours > 48
-        else f"{hours} h ago"
-        if hours
-        else f"{minutes} min ago"
-        if minutes
-        else f"{seconds} s ago"
+        f"{hours // 24} d" if hours > 48 else f"{hours} h" if hours else f"{minutes} min" if minutes else f"{seconds} s"
     )

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
@@ -18,7 +18,7 @@ import asyncpg
 import msgspec
 from arq import Worker, cron
 from arq.connections import ArqRedis
-from arq.cron import CronJob
+from arq.cron import CronJob, next_cron
 from arq.typing import WorkerCoroutine
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -111,9 +111,27 @@ SCHEDULES: Final[tuple[tuple[Job, dict[str, Any]], ...]] = (
     (compare_counters, {"hour": {4}, "minute": {7}, "second": 0, "timeout": usage_jobs.COMPARE_SECONDS}),
 )
 """Every scheduled job and its cron times, in UTC; `timeout` in seconds, 60 unless said otherwise."""
+_OPTIONS: Final = ("timeout", "run_at_startup")
 
 
-def _told(job: Job) -> WorkerCoroutine:
+def due(times: Mapping[str, Any], now: datetime) -> float:
+    """When a job with these times runs next, unix seconds."""
+    own = {name: value for name, value in times.items() if name not in _OPTIONS}
+    return next_cron(now, **own).timestamp()
+
+
+async def announce(client: Redis) -> None:
+    """Say when every job runs next; jobs that this version does not have are forgotten."""
+    now = datetime.now(UTC)
+    told = {job.__name__: str(due(times, now)) for job, times in SCHEDULES}
+    for key in (keys.SCHEDULES, keys.SCHEDULES_DUE):
+        names: list[bytes] = await client.hkeys(key)  # type: ignore[misc]
+        if gone := [name.decode() for name in names if name.decode() not in told]:
+            await client.hdel(key, *gone)  # type: ignore[misc]
+    await client.hset(keys.SCHEDULES_DUE, mapping=told)  # type: ignore[misc]
+
+
+def _told(job: Job, times: Mapping[str, Any]) -> WorkerCoroutine:
     """The job, with a line and a record of how it went; its failure is the next tick's work, not arq's."""
 
     async def run(ctx: dict[Any, Any]) -> None:
@@ -129,6 +147,7 @@ def _told(job: Job) -> WorkerCoroutine:
         (logger.warning if failed else logger.debug)("schedule ran", job=name, result=result, seconds=seconds)
         record = {"at": started, "seconds": seconds, "result": result, "failed": failed}
         await ctx["log"].hset(keys.SCHEDULES, name, msgspec.json.encode(record))
+        await ctx["log"].hset(keys.SCHEDULES_DUE, name, str(due(times, datetime.now(UTC))))
 
     run.__qualname__ = job.__name__
     return cast("WorkerCoroutine", run)
@@ -138,7 +157,12 @@ def crons() -> list[CronJob]:
     """The table as arq takes it: every name pinned, no result kept, one run for all workers."""
     return [
         cron(
-            _told(job), name=f"cron:{job.__name__}", max_tries=3, keep_result=0, unique=True, **{"timeout": 60, **times}
+            _told(job, times),
+            name=f"cron:{job.__name__}",
+            max_tries=3,
+            keep_result=0,
+            unique=True,
+            **{"timeout": 60, **times},
         )
         for job, times in SCHEDULES
     ]
@@ -184,6 +208,7 @@ async def _serve(settings: Settings, pool: asyncpg.Pool, client: Redis) -> None:
     redis = await arq_redis.connected(settings.redis_url)
     try:
         running = worker(settings, redis, pool, client)
+        await announce(client)
         try:
             await ending.surely(running.main())
         finally:

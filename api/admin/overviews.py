@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from jobs.analytics.answers import Answer, share
 QUERIES: Final = sql.read("admin")
 LATEST, MOST = 50, 200
 COURSES: Final = 1000
+WAIT: Final = 5.0
+"""Seconds for a connection, before Postgres counts as away."""
 
 
 def answer(body: object) -> web.Response:
@@ -88,7 +91,7 @@ def _described(row: asyncpg.Record) -> dict[str, Any]:
 async def pipe(request: web.Request) -> web.Response:
     """GET /api/admin/pipe: what `python -m jobs status` shows; it answers although Redis or Postgres is away."""
     state = await operator(request)
-    return answer(await status.read(state.settings))
+    return answer(await status.ask(state.settings, state.pool.acquire(timeout=WAIT), nullcontext(state.redis)))
 
 
 ROUTES: Final = (

@@ -134,6 +134,8 @@ async def test_the_pipe(service: Service, admin: str) -> None:
     assert (body["redis"], body["postgres"]) == ("ok", "ok")
     assert [one["id"] for one in body["partitions"]] == list(range(service.settings.partitions))
     assert any(one["alive"] for one in body["workers"])
+    names = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()"
+    assert "milepost-status" not in [row[0] for row in await service.sql.fetch(names)]
 
 
 async def read(service: Service, admin: str, letter: str) -> Any:

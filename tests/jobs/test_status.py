@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -25,12 +26,15 @@ async def test_a_pipe_that_is_well(pipe: Service, operator: Operator) -> None:
     await beat(pipe)
     run = {"at": time.time() - 90, "seconds": 0.5, "result": "3 ended", "failed": False}
     await pipe.redis.hset(keys.SCHEDULES, "end_idle_sessions", json.dumps(run))  # type: ignore[misc]
+    due = {"end_idle_sessions": time.time() + 1799, "drop_days": time.time() + 3 * 3600 + 60}
+    await pipe.redis.hset(keys.SCHEDULES_DUE, mapping=due)  # type: ignore[misc]
     answer = await pipe.send({"kind": "page.viewed", "sessionId": "s1"})
     await pipe.settle(answer)
     ran = await operator.run("status")
     assert ran.code == 0
     assert "the pipe is well" in ran.out
-    assert "1 min ago  0.50 s  3 ended" in ran.out
+    assert "1 min ago  0.50 s  in 29 min  3 ended" in ran.out
+    assert re.search(r"drop_days +never +in 3 h", ran.out)
     ran = await operator.run("status", "--json")
     found = json.loads(ran.out)
     worker = {"name": "host:1", "alive": True, "applied": 500, "rate": 50.0, "failure": None}
@@ -57,6 +61,14 @@ async def _unwell(pipe: Service, operator: Operator) -> None:
     assert ran.code == 1
     assert "problem  worker host:2 fails: DeadlockDetectedError" in ran.out
     assert "warning  worker host:1 is gone, since 2" in ran.out
+
+
+async def test_a_job_that_does_not_run_is_told(pipe: Service, operator: Operator) -> None:
+    await beat(pipe)
+    await pipe.redis.hset(keys.SCHEDULES_DUE, "drop_days", str(time.time() - 1200))  # type: ignore[misc]
+    ran = await operator.run("status")
+    assert ran.code == 0
+    assert "warning  the scheduled job drop_days should have run 20 min ago" in ran.out
 
 
 async def test_lag_is_a_problem_and_a_dead_letter_a_warning(pipe: Service, operator: Operator) -> None:

@@ -217,6 +217,26 @@ async def _is(value: bool) -> bool:
 # Jobs.
 
 
+def test_the_next_run_is_that_of_arq() -> None:
+    now = datetime(2026, 11, 21, 3, 16, 30, tzinfo=UTC)
+    told = {job.__name__: schedule.due(times, now) - now.timestamp() for job, times in schedule.SCHEDULES}
+    assert (int(told["drop_days"]), int(told["end_idle_sessions"]), int(told["sweep_deliveries"])) == (30, 50, 2)
+    for one in schedule.crons():
+        one.calculate_next(now)
+        assert one.next_run is not None
+        assert one.next_run.timestamp() - now.timestamp() == told[one.name.removeprefix("cron:")]
+
+
+async def test_a_worker_says_what_runs_when_and_forgets_jobs_of_another_version(rig: Rig) -> None:
+    for key, value in ((keys.SCHEDULES, "{}"), (keys.SCHEDULES_DUE, "1")):
+        await rig.client.hset(key, mapping={"dropped_since": value, "drop_days": value})  # type: ignore[misc]
+    await schedule.announce(rig.client)
+    told = await rig.client.hgetall(keys.SCHEDULES_DUE)  # type: ignore[misc]
+    assert {name.decode() for name in told} == {job.__name__ for job, _ in schedule.SCHEDULES}
+    assert all(float(at) > time.time() for at in told.values())
+    assert await rig.client.hkeys(keys.SCHEDULES) == [b"drop_days"]  # type: ignore[misc]
+
+
 async def test_days_are_made_and_old_ones_dropped_whole(rig: Rig, ctx: Context) -> None:
     keep = rig.settings.retention_days
     for back in (keep - 1, keep, keep + 1, keep + 2):

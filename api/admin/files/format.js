@@ -54,6 +54,12 @@ export function ago(time, now = Date.now()) {
   return past < 1000 ? "now" : `${duration(past < 60_000 ? Math.floor(past / 1000) * 1000 : past)} ago`;
 }
 
+/** In how long, by the clock of the answer. */
+export function until(time, now) {
+  const left = new Date(time).getTime() - new Date(now).getTime();
+  return left < 1000 ? "now" : `in ${duration(left < 60_000 ? Math.floor(left / 1000) * 1000 : left)}`;
+}
+
 /** `one letter`, `2 letters`. */
 export const count = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
 

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { given, h, to } from "./dom.js";
-import { ago, bytes, clock, number, seconds, short } from "./format.js";
+import { ago, bytes, moment, number, seconds, short, until } from "./format.js";
 import { card, figures, grid, notice, stack, table, tag } from "./parts.js";
 
 export const pipe = {
@@ -26,7 +26,7 @@ export const pipe = {
       card("Workers", workers(data.workers), { flush: true }),
       card("Deliveries", deliveries(data.deliveries), { flush: true })),
     stack("half",
-      card("Scheduled jobs", schedules(data.schedules), { flush: true }),
+      card("Scheduled jobs", schedules(data.schedules, data.at), { flush: true }),
       card("Tables", tables(data.tables), { flush: true, about: "those with rows, by the planner's estimate" })),
   ),
 };
@@ -54,13 +54,14 @@ function workers(rows) {
   ], rows, { label: "Workers", none: "No worker has ever reported." });
 }
 
-function schedules(rows) {
+function schedules(rows, now) {
   return table([
-    { title: "Job", class: "wide", cell: (one) => [given(one.name, 60), h("div", { class: "muted" }, given(one.result, 160))] },
-    { title: "Ran", class: "tight", cell: (one) => h("span", { title: `${clock(one.at)} UTC` }, ago(one.at)) },
+    { title: "Job", class: "wide", cell: (one) => [given(one.name, 60), h("div", { class: "muted" }, one.at ? given(one.result, 160) : "has not run yet")] },
+    { title: "Last run", class: "tight", cell: (one) => (one.at ? h("span", { title: `${moment(one.at)} UTC` }, ago(one.at)) : "–") },
     { title: "Took", number: true, cell: (one) => seconds(one.seconds) },
-    { title: "", class: "tight", cell: (one) => (one.failed ? tag("failed", "bad") : tag("ok", "good")) },
-  ], rows, { label: "Scheduled jobs", none: "Nothing ran yet.", stacked: true });
+    { title: "Next run", class: "tight", cell: (one) => (one.nextAt ? h("span", { title: `${moment(one.nextAt)} UTC` }, until(one.nextAt, now)) : "–") },
+    { title: "Result", class: "tight", cell: (one) => (one.failed ? tag("failed", "bad") : one.at ? tag("ok", "good") : tag("waits")) },
+  ], rows, { label: "Scheduled jobs", none: "No worker has said yet what it runs.", stacked: true });
 }
 
 function deliveries(rows) {

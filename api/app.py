@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
-from api import errors, flags, health, ingest, openapi, protocol, sessions
+from api import beacons, errors, flags, health, ingest, openapi, protocol, sessions
 from api.admin import dead_letters, overviews
 from api.admin import page as dashboard
 from api.analytics import real_time
@@ -59,9 +59,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/v1/actions", ingest.actions),
         web.get("/v1/kinds", openapi.kinds),
         web.get("/v1/sessions/{sessionId}", sessions.read),
-        web.post("/api/sessions/track-interaction", ingest.track_interaction),
-        web.post("/api/sessions/save-config", ingest.save_config),
-        web.post("/api/performance/track", ingest.track_performance),
+        *beacons.ROUTES,
         web.get("/openapi.json", openapi.document),
         web.get("/docs", openapi.page),
         web.get("/livez", health.live),

@@ -155,6 +155,11 @@ class Problem(Exception):
             self.headers.setdefault(hdrs.RETRY_AFTER, str(RETRY_SECONDS))
 
 
+def parameter(name: str, message: str) -> Problem:
+    """400: a parameter of the path or the query is wrong."""
+    return Problem("invalid_parameter", message, details={"path": name})
+
+
 def unauthorized(code: str, message: str) -> Problem:
     """401 with the challenge of RFC 6750; `message` is our own text, without quotes."""
     error = "" if code == "unauthorized" else f', error="invalid_token", error_description="{message}"'

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from api import form, governing
+from api import answer, form, governing, who
 from api.errors import Problem
 from api.state import STATE, State
 from db import flags, log
@@ -27,9 +27,8 @@ _switch: Final = msgspec.json.Decoder(Switch)
 
 async def list_flags(request: web.Request) -> web.Response:
     """Every family and group, with whether its actions are taken."""
-    state = request.app[STATE]
-    await state.auth.sender(request, "admin")
-    return web.json_response(await _told(state), headers={"Cache-Control": "no-store"})
+    state = await who.operator(request)
+    return answer.fresh(await _told(state))
 
 
 async def put_flag(request: web.Request) -> web.Response:
@@ -44,7 +43,7 @@ async def put_flag(request: web.Request) -> web.Response:
     await flags.publish(state.pool, state.redis)
     state.off = governing.kinds_off(await flags.read(state.pool))
     logger.warning("a family was switched", family=family, enabled=enabled, by=sender.name)
-    return web.json_response(await _told(state), headers={"Cache-Control": "no-store"})
+    return answer.fresh(await _told(state))
 
 
 async def _told(state: State) -> dict[str, Any]:

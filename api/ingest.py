@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,7 +20,7 @@ from api.errors import Problem
 from api.inflate import inflated
 from api.state import STATE, State
 from db import metrics, stream
-from jobs.action import Action, Draft, Rejected, Sender, accept, explain
+from jobs.action import Action, Rejected, Sender, accept
 from jobs.catalog import Catalog
 from jobs.families import BY_KIND, KINDS
 
@@ -28,7 +28,7 @@ BODY_SECONDS: Final = 30.0
 """How long a client may take to send its body."""
 MAX_WAIT: Final = 10.0
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?:$|[,;\s])", re.IGNORECASE)
-_JSON: Final = frozenset(("application/json", "text/plain", "application/octet-stream", ""))
+JSON: Final = frozenset(("application/json", "text/plain", "application/octet-stream", ""))
 _NDJSON: Final = frozenset(("application/x-ndjson", "application/ndjson", "application/jsonl"))
 _encode: Final = msgspec.msgpack.Encoder().encode
 _accepted = {name: metrics.Tally(metrics.ACCEPTED.labels(name)) for name in KINDS}
@@ -73,7 +73,7 @@ async def actions(request: web.Request) -> web.Response:
     sender = state.auth.believed(request, "ingest", state.clock.seconds()) or await state.auth.sender(request, "ingest")
     limits = await state.rates.check(sender, "ingest") if "ingest" in state.rates.rules else None
     kind = request.content_type
-    if kind not in _JSON and kind not in _NDJSON:
+    if kind not in JSON and kind not in _NDJSON:
         raise Problem("unsupported_media_type", f"send application/json or application/x-ndjson, not {kind}")
     content = await read(request)
     try:
@@ -231,35 +231,6 @@ def refused(rejected: list[Rejection]) -> Problem:
     return Problem(first.code, first.message, status=status, details=details)
 
 
-def _route(
-    kind: str, data: Callable[[Any], msgspec.Raw], body: type[Interaction | SaveConfig | Performance], root: str = "$"
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler for a body of one kind, whose data lies at `root`; browsers' beacons send it as text/plain."""
-    decoder = msgspec.json.Decoder(body)
-
-    async def handler(request: web.Request) -> web.Response:
-        state = request.app[STATE]
-        sender = await state.auth.sender(request, "ingest")
-        limits = await state.rates.check(sender, "ingest") if "ingest" in state.rates.rules else None
-        if request.content_type not in _JSON:
-            raise Problem("unsupported_media_type", f"send application/json, not {request.content_type}")
-        content = await read(request)
-        try:
-            given = decoder.decode(content)
-        except msgspec.ValidationError as error:
-            message, path = explain(error)
-            raise Problem("invalid_body", message, details={"path": path}) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Problem("malformed_json", "the body is no JSON") from None
-        draft = Draft(kind=kind, session_id=given.session_id, data=data(given))
-        try:
-            return await take(request, state, sender, [draft], limits)
-        except Problem as problem:
-            raise relocated(root, problem) from None
-
-    return handler
-
-
 def relocated(root: str, problem: Problem) -> Problem:
     """The paths of a refused action as they are in the body that was sent."""
     details = problem.details
@@ -269,46 +240,3 @@ def relocated(root: str, problem: Problem) -> Problem:
             if path is not None and path.startswith("$.data"):
                 one["path"] = root + path.removeprefix("$.data")
     return problem
-
-
-class Interaction(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """Body of POST /api/sessions/track-interaction."""
-
-    session_id: str
-    interaction: msgspec.Raw
-
-
-class SaveConfig(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """Body of POST /api/sessions/save-config."""
-
-    session_id: str
-    configuration: msgspec.Raw
-    trigger: str
-    total_price: float | None = None
-    completion_percentage: float | None = None
-
-
-class Performance(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """Body of POST /api/performance/track."""
-
-    metric_name: str
-    value: float
-    session_id: str | None = None
-    additional_data: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
-
-
-_ABSENT: Final = (None, msgspec.Raw())
-
-
-def _without_session(given: SaveConfig | Performance) -> msgspec.Raw:
-    fields = {
-        name: value
-        for name, field in zip(given.__struct_encode_fields__, given.__struct_fields__, strict=True)
-        if field != "session_id" and (value := getattr(given, field)) not in _ABSENT
-    }
-    return msgspec.Raw(msgspec.json.encode(fields))
-
-
-track_interaction = _route("interaction.recorded", lambda given: given.interaction, Interaction, "$.interaction")
-save_config = _route("configuration.saved", _without_session, SaveConfig)
-track_performance = _route("metric.recorded", _without_session, Performance)

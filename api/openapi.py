@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import hdrs, web
 
-from api import docs_page, ingest
+from api import beacons, docs_page, ingest
 from api.errors import CODES
 from api.operation import JSON, Json, Operation
 from api.operations import OPERATIONS, PARAMETERS, TYPES
@@ -212,9 +212,9 @@ def _schema(given: str | Json) -> Json:
 
 
 def _schemas() -> Json:
-    types = [*(kind.payload for kind in KINDS.values()), ingest.Answer, ingest.Interaction, ingest.SaveConfig]
+    types = [*(kind.payload for kind in KINDS.values()), ingest.Answer, beacons.Interaction, beacons.SaveConfig]
     _, found = msgspec.json.schema_components(
-        [*types, ingest.Performance, Session, *TYPES], ref_template=REF + "{name}"
+        [*types, beacons.Performance, Session, *TYPES], ref_template=REF + "{name}"
     )
     for kind in KINDS.values():
         _free(found[kind.payload.__name__], kind)

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from api.errors import Problem
+from api import errors
 
 MOST: Final = 200
 MOST_SKIPPED: Final = 100_000
@@ -19,12 +19,17 @@ class Page(NamedTuple):
     limit: int
     offset: int
 
+    @property
+    def number(self) -> int:
+        """Counted from 1."""
+        return self.offset // self.limit + 1
 
-def read(request: web.Request, default: int = 50) -> Page:
-    """Of the query. Raises Problem 400 invalid_parameter."""
-    limit, page = number(request, "limit", default, MOST), number(request, "page", 1, MOST_SKIPPED)
+
+def read(request: web.Request, default: int = 50, most: int = MOST) -> Page:
+    """Of the query, `most` rows at the most. Raises Problem 400 invalid_parameter."""
+    limit, page = number(request, "limit", default, most), number(request, "page", 1, MOST_SKIPPED)
     if (page - 1) * limit > MOST_SKIPPED:
-        raise _wrong("page", f"more than {MOST_SKIPPED} rows lie before this page")
+        raise errors.parameter("page", f"more than {MOST_SKIPPED} rows lie before this page")
     return Page(limit, (page - 1) * limit)
 
 
@@ -34,9 +39,5 @@ def number(request: web.Request, name: str, default: int, most: int) -> int:
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
-        raise _wrong(name, f"{name} is a number from 1 to {most}")
+        raise errors.parameter(name, f"{name} is a number from 1 to {most}")
     return int(text)
-
-
-def _wrong(name: str, message: str) -> Problem:
-    return Problem("invalid_parameter", message, details={"path": name})

@@ -9,9 +9,9 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from api import reads
+from api import reads, who
 from api.errors import Problem
-from api.state import STATE, State
+from api.state import State
 from jobs.action import Sender
 from jobs.tracking.family import AUTO, QUERIES, encode
 from jobs.tracking.session import Session
@@ -26,8 +26,7 @@ class _Owner(msgspec.Struct, rename="camel"):
 
 async def read(request: web.Request) -> web.Response:
     """GET /v1/sessions/{sessionId}?after=position: counts, times, user, newest category, price, completion."""
-    state = request.app[STATE]
-    sender = state.auth.believed(request, "read", state.clock.seconds()) or await state.auth.sender(request, "read")
+    state, sender = await who.reader(request)
     session_id = request.match_info["sessionId"]
     reached = await reads.after(request, state)
     body = await _model(state, session_id) if _FORM.fullmatch(session_id) else None

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 from aiohttp import web
 
-from api.errors import Problem
+from api import errors
 
 RANGES: Final = {"24h": 1, "7d": 7, "30d": 30, "90d": 90}
 """Name -> days."""
@@ -28,13 +28,13 @@ def read(request: web.Request, now: datetime, default: str = "30d") -> TimeRange
     if "from" not in query and "to" not in query:
         name = query.get("timeRange", default)
         if name not in RANGES:
-            raise _wrong("timeRange", f"timeRange is one of {', '.join(RANGES)}, or give from and to")
+            raise errors.parameter("timeRange", f"timeRange is one of {', '.join(RANGES)}, or give from and to")
         return TimeRange(now - timedelta(days=RANGES[name]), now)
     if "timeRange" in query:
-        raise _wrong("timeRange", "give timeRange, or from and to, not both")
+        raise errors.parameter("timeRange", "give timeRange, or from and to, not both")
     begin, end = _time(query.get("from"), "from"), _time(query["to"], "to") if "to" in query else now
     if not begin < end <= begin + timedelta(days=MOST_DAYS):
-        raise _wrong("from", f"from lies before to, and at most {MOST_DAYS} days")
+        raise errors.parameter("from", f"from lies before to, and at most {MOST_DAYS} days")
     return TimeRange(begin, end)
 
 
@@ -49,9 +49,5 @@ def _time(text: str | None, name: str) -> datetime:
     except msgspec.ValidationError:
         found = None
     if found is None or found.tzinfo is None or not 1900 <= found.year <= 9000:
-        raise _wrong(name, f"{name} is a time with its offset, like 2026-11-21T08:00:00Z")
+        raise errors.parameter(name, f"{name} is a time with its offset, like 2026-11-21T08:00:00Z")
     return found.astimezone(UTC)
-
-
-def _wrong(name: str, message: str) -> Problem:
-    return Problem("invalid_parameter", message, details={"path": name})

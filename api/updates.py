@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from api import ingest
+from api import answer, errors, ingest
+from api.auth import senders
 from api.errors import CODES, Problem
-from api.state import State
+from api.state import STATE, State
 from jobs.action import Action, Draft, Sender
 
 WAIT_SECONDS: Final = 2.0
@@ -34,7 +35,7 @@ def seconds(request: web.Request, default: float = WAIT_SECONDS) -> float:
     if text is None:
         return ingest.wanted_wait(request) if "wait" in request.headers.get("Prefer", "").lower() else default
     if _SECONDS.fullmatch(text) is None:
-        raise Problem("invalid_parameter", "wait is a number of seconds", details={"path": "wait"})
+        raise errors.parameter("wait", "wait is a number of seconds")
     return min(ingest.MAX_WAIT, float(text))
 
 
@@ -43,16 +44,31 @@ def key(request: web.Request, given: str | None = None) -> str | None:
     return given if given is not None else request.headers.get("Idempotency-Key")
 
 
-async def send(state: State, sender: Sender, draft: Draft, wait: float) -> Update:
-    """One action. Raises Problem: what the door says of it, or 422 with the code of a refusal or a decision."""
-    return (await send_all(state, sender, [draft], wait))[0]
+async def begin(request: web.Request, default: float = WAIT_SECONDS) -> tuple[State, Sender, float]:
+    """The state, who sends, how long to wait. Who waits is told how things stand, and needs the scope `read`, too."""
+    state = request.app[STATE]
+    sender = await state.auth.sender(request, "ingest")
+    wait = seconds(request, default)
+    if wait:
+        senders.require(sender, "read")
+    return state, sender, wait
 
 
-async def send_all(state: State, sender: Sender, drafts: Sequence[Draft], wait: float) -> list[Update]:
+async def send(state: State, sender: Sender, draft: Draft, wait: float, root: str = "$.data") -> Update:
+    """One action. Raises Problem: what the door says of it, or 422 with the code of a refusal or a decision.
+
+    `root`: where the data lies in the body that the client sent.
+    """
+    return (await send_all(state, sender, [draft], wait, root))[0]
+
+
+async def send_all(
+    state: State, sender: Sender, drafts: Sequence[Draft], wait: float, root: str = "$.data"
+) -> list[Update]:
     """Several actions in one append: all of them, or Problem and none. One outcome too late: all are None."""
     judged = ingest.judge(drafts, sender, state.clock.now(), state.catalog, state.closed)
     if judged.rejected:
-        raise ingest.refused(judged.rejected)
+        raise ingest.relocated(root, ingest.refused(judged.rejected))
     actions = judged.actions
     waiting = [state.waiting.expect() for _ in actions] if wait else []
     for action, (reply, _) in zip(actions, waiting, strict=False):
@@ -85,7 +101,4 @@ def decided(outcome: dict[str, Any]) -> Problem:
 
 def accepted(update: Update, extra: dict[str, Any]) -> web.Response:
     """202: durable, and it will be applied; its outcome took longer than the request waited."""
-    headers = {hdrs.CACHE_CONTROL: "no-store"}
-    return web.json_response(
-        {"success": True, "accepted": True, "position": update.position} | extra, status=202, headers=headers
-    )
+    return answer.fresh({"success": True, "accepted": True, "position": update.position} | extra, status=202)

@@ -170,8 +170,7 @@ async def data(request: web.Request) -> web.Response:
 
 async def own(request: web.Request) -> web.Response:
     """GET /v1/certificates: all certificates of a user, the oldest first."""
-    state = request.app[STATE]
-    sender = state.auth.believed(request, "read", state.clock.seconds()) or await state.auth.sender(request, "read")
+    state, sender = await who.reader(request)
     user_id = who.user(request, sender)
     limited = await state.rates.check(sender, "read", user_id)
     reached = await reads.after(request, state)

@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from api import reads, who
+from api import errors, pages, reads, who
 from api.errors import Problem
-from api.state import STATE, State
+from api.state import State
 from jobs.action import is_id
 from jobs.courses import lesson as lessons
 from jobs.courses import models
@@ -17,8 +17,6 @@ from jobs.courses import reads as course_reads
 from jobs.courses.reads import Wanted
 
 DEFAULT_ROWS: Final = 20
-MOST_SKIPPED: Final = 100_000
-"""Rows before a page: Postgres reads all of them."""
 
 
 async def own(request: web.Request) -> web.Response:
@@ -52,8 +50,7 @@ async def statistics(request: web.Request) -> web.Response:
 
 
 async def _begin(request: web.Request) -> tuple[State, str, dict[str, str]]:
-    state = request.app[STATE]
-    sender = state.auth.believed(request, "read", state.clock.seconds()) or await state.auth.sender(request, "read")
+    state, sender = await who.reader(request)
     user_id = who.user(request, sender)
     return state, user_id, await state.rates.check(sender, "read", user_id)
 
@@ -74,35 +71,19 @@ def named_course(request: web.Request) -> str:
 
 def _id(name: str, value: str) -> str:
     if not is_id(value):
-        message = "an id is 1 to 128 characters without control characters"
-        raise Problem("invalid_parameter", message, details={"path": name})
+        raise errors.parameter(name, "an id is 1 to 128 characters without control characters")
     return value
 
 
 def _wanted(request: web.Request, user_id: str) -> Wanted:
     query = request.query
     named = {name: _id(name, query[name]) for name in ("courseId", "lessonId") if name in query}
-    page, limit = (
-        _number(request, "page", 1, MOST_SKIPPED),
-        _number(request, "limit", DEFAULT_ROWS, course_reads.MOST_ROWS),
-    )
-    if (page - 1) * limit > MOST_SKIPPED:
-        message = f"more than {MOST_SKIPPED} rows before this page: use a filter"
-        raise Problem("invalid_parameter", message, details={"path": "page"})
     completed = query.get("completed")
     if completed not in (None, "true", "false"):
-        raise Problem("invalid_parameter", "completed is true or false", details={"path": "completed"})
+        raise errors.parameter("completed", "completed is true or false")
     done = None if completed is None else completed == "true"
-    return Wanted(user_id, named.get("courseId"), named.get("lessonId"), done, page, limit)
-
-
-def _number(request: web.Request, name: str, default: int, most: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
-        raise Problem("invalid_parameter", f"{name} is a number, 1 to {most}", details={"path": name})
-    return int(text)
+    page = pages.read(request, DEFAULT_ROWS, course_reads.MOST_ROWS)
+    return Wanted(user_id, named.get("courseId"), named.get("lessonId"), done, page.number, page.limit)
 
 
 ROUTES: Final = (

@@ -11,9 +11,9 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from api import form
+from api import answer, errors, form, pages, who
 from api.errors import Problem
-from api.state import STATE, State
+from api.state import State
 from db import log
 from jobs.effects import destinations
 from jobs.effects import history as effect_log
@@ -23,8 +23,6 @@ from jobs.effects.history import STATUSES, Cursor, Filter, Status
 logger = log.get("effects")
 LIMIT, MOST = 50, 200
 _ID: Final = re.compile(r"msg_[a-z0-9]{1,60}", re.ASCII)
-_LIMIT: Final = re.compile(r"[1-9]\d{0,2}", re.ASCII)
-_ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 RETRIED: Final = ("dead", "discarded", "pending")
 DISCARDED: Final = ("dead", "pending")
 
@@ -41,34 +39,24 @@ _selection: Final = msgspec.json.Decoder(Selection)
 Work = Callable[[asyncpg.Connection, Sequence[UUID]], Awaitable[int]]
 
 
-def answer(body: object, status: int = 200) -> web.Response:
-    """JSON that nobody keeps."""
-    return web.Response(
-        body=_ENCODER.encode(body),
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
-
-
 async def listed(request: web.Request) -> web.Response:
     """GET ?status=&type=&destination=&limit=&cursor=: newest first."""
-    state = await _operator(request)
+    state = await who.operator(request)
     chosen = Filter(status(request), _type(request), _destination(request))
     many, behind = limit(request), cursor(request)
     async with state.pool.acquire() as conn:
         found, following = await effect_log.page(conn, chosen, many, behind)
-    return answer({"effects": found, "cursor": str(following) if following else None})
+    return answer.fresh({"effects": found, "cursor": str(following) if following else None})
 
 
 async def read(request: web.Request) -> web.Response:
     """GET one, with every attempt."""
-    state = await _operator(request)
+    state = await who.operator(request)
     async with state.pool.acquire() as conn:
         found = await effect_log.find(conn, [_id(request)])
     if not found:
         raise _missing()
-    return answer(found[0])
+    return answer.fresh(found[0])
 
 
 async def retry(request: web.Request) -> web.Response:
@@ -92,7 +80,7 @@ async def discard_all(request: web.Request) -> web.Response:
 
 
 async def _one(request: web.Request, name: str, statuses: Sequence[str], work: Work) -> web.Response:
-    state, one = await _operator(request), _id(request)
+    state, one = await who.operator(request), _id(request)
     async with state.pool.acquire() as conn:
         if not await effect_log.find(conn, [one]):
             raise _missing()
@@ -100,7 +88,7 @@ async def _one(request: web.Request, name: str, statuses: Sequence[str], work: W
 
 
 async def _many(request: web.Request, name: str, statuses: Sequence[str], work: Work) -> web.Response:
-    state = await _operator(request)
+    state = await who.operator(request)
     wanted = await form.read(request, _selection)
     if wanted.status not in statuses:
         said = (
@@ -125,13 +113,7 @@ async def _worked(
                 done += await work(conn, chunk)
             seen += len(chunk)
     logger.info("an operator changed deliveries", done=name, number=done)
-    return answer({name: done, "refused": seen - done})
-
-
-async def _operator(request: web.Request) -> State:
-    state = request.app[STATE]
-    await state.auth.sender(request, "admin")
-    return state
+    return answer.fresh({name: done, "refused": seen - done})
 
 
 # Parameters: Problem 400 for what is none.
@@ -144,16 +126,13 @@ def status(request: web.Request) -> Status | None:
         return None
     found = next((one for one in STATUSES if one == given), None)
     if found is None:
-        raise _wrong("status", f"status is one of {', '.join(STATUSES)}")
+        raise errors.parameter("status", f"status is one of {', '.join(STATUSES)}")
     return found
 
 
 def limit(request: web.Request) -> int:
     """`?limit=`: 1 to 200."""
-    given = request.query.get("limit", str(LIMIT))
-    if not _LIMIT.fullmatch(given) or int(given) > MOST:
-        raise _wrong("limit", f"limit is a number from 1 to {MOST}")
-    return int(given)
+    return pages.number(request, "limit", LIMIT, MOST)
 
 
 def cursor(request: web.Request) -> Cursor | None:
@@ -162,7 +141,7 @@ def cursor(request: web.Request) -> Cursor | None:
     try:
         return None if given is None else Cursor.parse(given)
     except ValueError as error:
-        raise _wrong("cursor", str(error)) from None
+        raise errors.parameter("cursor", str(error)) from None
 
 
 def _type(request: web.Request) -> str | None:
@@ -184,7 +163,7 @@ def _destination(request: web.Request) -> UUID | None:
     try:
         return None if given is None else UUID(given)
     except ValueError:
-        raise _wrong("destination", "a destination's id is a UUID") from None
+        raise errors.parameter("destination", "a destination's id is a UUID") from None
 
 
 def _id(request: web.Request) -> str:
@@ -196,10 +175,6 @@ def _id(request: web.Request) -> str:
 
 def _missing() -> Problem:
     return Problem("not_found", "there is no such effect: ids look like msg_…, the webhook-id that receivers see")
-
-
-def _wrong(name: str, message: str) -> Problem:
-    return Problem("invalid_parameter", message, details={"path": name})
 
 
 ROUTES: Final = (

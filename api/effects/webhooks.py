@@ -12,10 +12,10 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from api import form
+from api import answer, form, who
 from api.effects import routes
 from api.errors import Problem
-from api.state import STATE, State
+from api.state import State
 from db import log
 from jobs.effects import addresses, destinations, trial
 from jobs.effects import history as effect_log
@@ -73,32 +73,32 @@ _change: Final = msgspec.json.Decoder(Change)
 
 async def create(request: web.Request) -> web.Response:
     """POST: the secret is in this answer, and in no other."""
-    state = await _operator(request)
+    state = await who.operator(request)
     wanted = await form.read(request, _registration)
     url = await _judged(state, wanted.url, wanted.types, wanted.description)
     async with _transaction(state) as conn:
         made, secret = await destinations.create(conn, url, wanted.types, wanted.description)
     logger.info("a webhook was registered", webhook=str(made.id))
-    return routes.answer(Created(**msgspec.structs.asdict(made), secret=secret), status=201)
+    return answer.fresh(Created(**msgspec.structs.asdict(made), secret=secret), status=201)
 
 
 async def listed(request: web.Request) -> web.Response:
     """GET: in order of creation."""
-    state = await _operator(request)
+    state = await who.operator(request)
     async with state.pool.acquire() as conn:
-        return routes.answer({"webhooks": await destinations.listed(conn, "webhook")})
+        return answer.fresh({"webhooks": await destinations.listed(conn, "webhook")})
 
 
 async def read(request: web.Request) -> web.Response:
     """GET one."""
-    state = await _operator(request)
+    state = await who.operator(request)
     async with state.pool.acquire() as conn:
-        return routes.answer(await _found(conn, request))
+        return answer.fresh(await _found(conn, request))
 
 
 async def change(request: web.Request) -> web.Response:
     """PATCH: `{"enabled": true}` also forgets failures; `false` discards what waits."""
-    state = await _operator(request)
+    state = await who.operator(request)
     wanted = await form.read(request, _change)
     async with state.pool.acquire() as conn:
         held = await _found(conn, request)
@@ -112,34 +112,34 @@ async def change(request: web.Request) -> web.Response:
         url = await _judged(state, url, types, about)
     async with _transaction(state) as conn:
         await destinations.change(conn, held.id, url, types, about, enabled=enabled)
-        return routes.answer(await _found(conn, request))
+        return answer.fresh(await _found(conn, request))
 
 
 async def delete(request: web.Request) -> web.Response:
     """DELETE: what waits for it is discarded."""
-    state = await _operator(request)
+    state = await who.operator(request)
     one = _id(request)
     async with _transaction(state) as conn:
         if not await destinations.delete(conn, one):
             raise _missing()
     logger.info("a webhook was deleted", webhook=str(one))
-    return routes.answer({"id": one, "deleted": True})
+    return answer.fresh({"id": one, "deleted": True})
 
 
 async def rotate(request: web.Request) -> web.Response:
     """POST …/rotate: a new secret; both sign for 24 h."""
-    state = await _operator(request)
+    state = await who.operator(request)
     one = _id(request)
     async with _transaction(state) as conn:
         done = await destinations.rotate(conn, one)
     if done is None:
         raise _missing()
-    return routes.answer(Rotated(one, *done))
+    return answer.fresh(Rotated(one, *done))
 
 
 async def test(request: web.Request) -> web.Response:
     """POST …/test: sends a `milepost.test` effect at once, and tells how the receiver took it."""
-    state = await _operator(request)
+    state = await who.operator(request)
     one = _id(request)
     async with state.pool.acquire() as conn:
         await _found(conn, request)
@@ -148,25 +148,19 @@ async def test(request: web.Request) -> web.Response:
         raise _missing()
     tried = done.attempt
     result = TestResult(tried.ok, done.message_id, tried.status, tried.milliseconds, tried.error, tried.response)
-    return routes.answer(result)
+    return answer.fresh(result)
 
 
 async def deliveries(request: web.Request) -> web.Response:
     """GET …/deliveries?status=&limit=&cursor=: newest first, with every attempt."""
-    state = await _operator(request)
+    state = await who.operator(request)
     status, limit, cursor = routes.status(request), routes.limit(request), routes.cursor(request)
     async with state.pool.acquire() as conn:
         held = await _found(conn, request)
         found, following = await effect_log.of_destination(conn, held.id, status, limit, cursor)
     for one in found:
         one.destination = effect_log.Target(held.id, held.sort, held.url)
-    return routes.answer({"deliveries": found, "cursor": str(following) if following else None})
-
-
-async def _operator(request: web.Request) -> State:
-    state = request.app[STATE]
-    await state.auth.sender(request, "admin")
-    return state
+    return answer.fresh({"deliveries": found, "cursor": str(following) if following else None})
 
 
 async def _judged(state: State, url: str, types: list[str], description: str) -> str:

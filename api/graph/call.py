@@ -10,11 +10,11 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
 
 from graphql import GraphQLError, GraphQLResolveInfo
 
-from api import errors, messages
+from api import errors, messages, who
 from api.errors import Problem
 from api.rates import Rule
 from api.state import State
-from jobs.action import Sender, is_id
+from jobs.action import Sender
 
 P = ParamSpec("P")
 Envelope = dict[str, Any]
@@ -65,19 +65,12 @@ class Call:
         """The user that a field is about. Raises Problem for somebody else's, whether or not they exist."""
         if self.own not in {None, given}:
             raise Problem("forbidden_subject", "a user token reads and writes its own userId only")
-        return named(given, path)
+        return who.named(given, path)
 
     async def count(self, rule: Rule, subject: str | None) -> None:
         """Count one field against a rate limit. Raises Problem."""
         if rule in self.state.rates.rules:
             self.headers |= await self.state.rates.check(self.sender, rule, subject or "")
-
-
-def named(given: str, path: str) -> str:
-    """An id as clients may choose them. Raises Problem."""
-    if not is_id(given):
-        raise Problem("invalid_id", "an id is 1 to 128 characters without control characters", details={"path": path})
-    return given
 
 
 class Field(NamedTuple):

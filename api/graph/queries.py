@@ -8,9 +8,9 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from api import reads
+from api import reads, who
 from api.errors import Problem
-from api.graph.call import Call, Envelope, Field, named, no, ok, resolver
+from api.graph.call import Call, Envelope, Field, no, ok, resolver
 from db import sql
 from jobs.courses import lesson as lessons
 from jobs.courses import models
@@ -54,7 +54,7 @@ async def user_progress_list(
     user = call.own if user is None else call.user(user, "filter.userId")
     for given, path in ((course, "filter.courseId"), (lesson, "filter.lessonId")):
         if given is not None:
-            named(given, path)
+            who.named(given, path)
     if user is None and course is None and lesson is None:
         raise Problem("missing_subject", "name a userId, a courseId or a lessonId", details={"path": "filter"})
     page, limit = 1 if page is None else page, 10 if limit is None else limit
@@ -102,7 +102,7 @@ async def find(call: Call, progress_id: str) -> LessonProgress | None:
     """The row of an id, if this sender may see it: a read, for mutations too. Raises Problem for what is no id."""
     await call.count("read", call.own)
     async with call.state.pool.acquire() as conn:
-        found = await conn.fetchrow(models.QUERIES["find_progress"], named(progress_id, "id"))
+        found = await conn.fetchrow(models.QUERIES["find_progress"], who.named(progress_id, "id"))
     row = None if found is None else LessonProgress(*found)
     return row if row is not None and call.own in {None, row.user_id} else None
 
@@ -111,7 +111,7 @@ async def find(call: Call, progress_id: str) -> LessonProgress | None:
 async def user_progress_by_user_and_lesson(field: Field, user_id: str, lesson_id: str) -> Envelope:
     """One row by its key."""
     call = field.call
-    user, lesson = call.user(user_id), named(lesson_id, "lessonId")
+    user, lesson = call.user(user_id), who.named(lesson_id, "lessonId")
     await call.count("read", user)
     async with call.state.pool.acquire() as conn:
         row = await conn.fetchrow(models.QUERIES["find_lesson_progress"], user, lesson)
@@ -124,7 +124,7 @@ async def user_progress_by_user_and_lesson(field: Field, user_id: str, lesson_id
 async def get_course_progress(field: Field, user_id: str, course_id: str) -> Envelope:
     """From the cache; a course that was not begun is one with nothing done."""
     call = field.call
-    user, course = call.user(user_id), named(course_id, "courseId")
+    user, course = call.user(user_id), who.named(course_id, "courseId")
     await call.count("read", user)
 
     async def load(conn: asyncpg.Connection) -> bytes | None:

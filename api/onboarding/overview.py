@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import asyncpg
-import msgspec
 from aiohttp import web
 
-from api import time_range
-from api.state import STATE
+from api import answer, time_range, who
 from api.time_range import TimeRange
 from jobs.catalog import Onboarding
 from jobs.onboarding.checklist import percentage
@@ -18,13 +16,11 @@ from jobs.onboarding.family import QUERIES
 
 async def read(request: web.Request) -> web.Response:
     """GET /admin/plg/onboarding/overview?timeRange=: of the users whose onboarding began to move in that time."""
-    state = request.app[STATE]
-    await state.auth.sender(request, "admin")
+    state = await who.operator(request)
     wanted = time_range.read(request, state.clock.now())
     async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         body = await _told(conn, wanted, state.catalog.onboarding)
-    headers = {"Cache-Control": "no-store"}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+    return answer.fresh(body)
 
 
 async def _told(conn: asyncpg.Connection, wanted: TimeRange, catalog: Onboarding) -> dict[str, Any]:

@@ -11,12 +11,9 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from api import form, ingest, reads, updates, who
-from api.auth import senders
-from api.errors import Problem
+from api import answer, form, reads, updates, who
 from api.state import STATE, State
-from api.updates import Update
-from jobs.action import Draft, Sender, is_id
+from jobs.action import Draft, Sender
 from jobs.onboarding import checklist as fold
 from jobs.onboarding import family as onboarding
 from jobs.onboarding.checklist import Checklist
@@ -72,8 +69,7 @@ async def read_status(request: web.Request) -> web.Response:
 
 
 async def _read(request: web.Request) -> tuple[Checklist, bool, dict[str, str]]:
-    state = request.app[STATE]
-    sender = state.auth.believed(request, "read", state.clock.seconds()) or await state.auth.sender(request, "read")
+    state, sender = await who.reader(request)
     user_id = who.user(request, sender)
     limits = await state.rates.check(sender, "read", user_id)
     reached = await reads.after(request, state)
@@ -94,57 +90,57 @@ async def _load(conn: asyncpg.Connection, user_id: str) -> bytes | None:
 
 async def update_progress(request: web.Request) -> web.Response:
     """POST /v1/onboarding/progress/update: 200 with the progress, 202 when that takes longer than `wait`."""
-    state, sender, wait = await _begin(request)
+    state, sender, wait = await updates.begin(request)
     body = await form.read(request, _update)
     data = {"action": body.action, "projectId": body.project_id}
     draft = _draft(
         request, sender, body, onboarding.DONE, data | ({"metadata": body.metadata} if body.metadata else {})
     )
     limits = await state.rates.check(sender, "update", draft.user_id or "")
-    (update,) = await _send(state, sender, [draft], wait)
+    update = await updates.send(state, sender, draft, wait, "$")
     if update.outcome is None:
         return updates.accepted(update, {})
-    answer = {"success": True, **{name: update.outcome[name] for name in ("progress", "isFirstTime")}}
-    return _answer(answer, limits)
+    told = {name: update.outcome[name] for name in ("progress", "isFirstTime")}
+    return answer.fresh({"success": True, **told}, limits)
 
 
 def _close(kind: str) -> Handler:
     """The handler that completes or skips one step."""
 
     async def handler(request: web.Request) -> web.Response:
-        state, sender, wait = await _begin(request)
+        state, sender, wait = await updates.begin(request)
         body = await form.read(request, _step) if request.can_read_body else StepClosed()
         data: dict[str, Any] = {"step": request.match_info["step"]}
         if body.time_spent_seconds is not None:
             data["timeSpentSeconds"] = body.time_spent_seconds
         draft = _draft(request, sender, body, kind, data)
         limits = await state.rates.check(sender, "update", draft.user_id or "")
-        (update,) = await _send(state, sender, [draft], wait)
+        update = await updates.send(state, sender, draft, wait, "$")
         if update.outcome is None:
             return updates.accepted(update, {})
-        return _answer({"success": True, "status": update.outcome["status"]}, limits)
+        return answer.fresh({"success": True, "status": update.outcome["status"]}, limits)
 
     return handler
 
 
 async def skip_rest(request: web.Request) -> web.Response:
     """POST /v1/onboarding/skip: every step that is pending, in one append; nothing is written when none is."""
-    state, sender, wait = await _begin(request)
+    state, sender, wait = await updates.begin(request)
     body = await form.read(request, _skip) if request.can_read_body else ChecklistSkipped()
     draft = _draft(request, sender, body, onboarding.SKIPPED, {})
-    if draft.id is not None and not is_id(draft.id):
-        raise Problem("invalid_id", "an id is 1 to 128 characters without control characters", details={"path": "$.id"})
+    if draft.id is not None:
+        who.named(draft.id, "$.id")
     user_id = draft.user_id or ""
     limits = await state.rates.check(sender, "update", user_id)
     checklist = await held(state, user_id)
     catalog = state.catalog.onboarding
     drafts = [_of_step(draft, step) for step in fold.pending(checklist, catalog)]
     if not drafts:
-        return _answer({"success": True, "status": fold.status(checklist, catalog)}, limits)
-    update = (await _send(state, sender, drafts, wait))[-1]
+        return answer.fresh({"success": True, "status": fold.status(checklist, catalog)}, limits)
+    update = (await updates.send_all(state, sender, drafts, wait, "$"))[-1]
     if update.outcome is None:
         return updates.accepted(update, {})
-    return _answer({"success": True, "status": update.outcome["status"]}, limits)
+    return answer.fresh({"success": True, "status": update.outcome["status"]}, limits)
 
 
 def _of_step(draft: Draft, step: str) -> Draft:
@@ -152,16 +148,6 @@ def _of_step(draft: Draft, step: str) -> Draft:
     made = draft.id and "skip-" + hashlib.sha256(f"{draft.id}\n{step}".encode()).hexdigest()[:32]
     data = msgspec.Raw(msgspec.json.encode({"step": step}))
     return Draft(kind=draft.kind, id=made, user_id=draft.user_id, org_id=draft.org_id, data=data)
-
-
-async def _begin(request: web.Request) -> tuple[State, Sender, float]:
-    """Who may write; whoever waits is told of the user's progress, and needs the scope `read`, too."""
-    state = request.app[STATE]
-    sender = await state.auth.sender(request, "ingest")
-    wait = updates.seconds(request)
-    if wait:
-        senders.require(sender, "read")
-    return state, sender, wait
 
 
 def _draft(
@@ -179,18 +165,6 @@ def _draft(
         org_id=body.org_id if body.org_id is not None else sender.org_id,
         data=msgspec.Raw(msgspec.json.encode(data)),
     )
-
-
-async def _send(state: State, sender: Sender, drafts: list[Draft], wait: float) -> list[Update]:
-    try:
-        return await updates.send_all(state, sender, drafts, wait)
-    except Problem as problem:
-        raise ingest.relocated("$", problem) from None
-
-
-def _answer(body: dict[str, Any], limits: dict[str, str]) -> web.Response:
-    headers = {"Cache-Control": "no-store", **limits}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
 
 
 ROUTES: Final = (

@@ -6,12 +6,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
-import msgspec
 from aiohttp import web
 
-from api import pages, time_range
+from api import answer, pages, time_range, who
 from api.referrals.routes import QUERIES
-from api.state import STATE
 from api.time_range import TimeRange
 
 EVER: Final = TimeRange(datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
@@ -21,15 +19,13 @@ MOST_TOP: Final = 100
 
 async def read(request: web.Request) -> web.Response:
     """GET /admin/plg/referrals/overview?timeRange=&limit=: of the claims of that time; of all without one."""
-    state = request.app[STATE]
-    await state.auth.sender(request, "admin")
+    state = await who.operator(request)
     named = {"timeRange", "from", "to"} & request.query.keys()
     wanted = time_range.read(request, state.clock.now()) if named else EVER
     top = pages.number(request, "limit", TOP, MOST_TOP)
     async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         body = await _told(conn, wanted, top)
-    headers = {"Cache-Control": "no-store"}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+    return answer.fresh(body)
 
 
 async def _told(conn: asyncpg.Connection, wanted: TimeRange, top: int) -> dict[str, Any]:

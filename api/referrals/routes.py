@@ -8,11 +8,10 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from api import form, ingest, pages, reads, updates, who
-from api.auth import senders
+from api import answer, form, pages, reads, updates, who
 from api.errors import Problem
 from api.pages import Page
-from api.state import STATE, State
+from api.state import State
 from db import sql
 from jobs.action import Draft, Sender
 from jobs.referrals import attribution
@@ -80,25 +79,18 @@ def _link(state: State, code: str) -> str:
 
 async def claim(request: web.Request) -> web.Response:
     """POST /v1/referrals/claim: 200 with the referral, 422 when the code is not one for this organisation."""
-    state = request.app[STATE]
-    sender = await state.auth.sender(request, "ingest")
-    wait = updates.seconds(request)
-    if wait:
-        senders.require(sender, "read")
+    state, sender, wait = await updates.begin(request)
     body = await form.read(request, _claim)
     org_id = who.org(request, sender, body.org_id)
     limits = await state.rates.check(sender, "update", org_id)
     data = msgspec.Raw(msgspec.json.encode({"code": body.code}))
     draft = Draft(kind="referral.signed_up", id=updates.key(request, body.id), org_id=org_id, data=data)
-    try:
-        update = await updates.send(state, sender, draft, wait)
-    except Problem as problem:
-        raise ingest.relocated("$", problem) from None
+    update = await updates.send(state, sender, draft, wait, "$")
     if update.outcome is None:
         return updates.accepted(update, {})
     hidden = {"referrerOrgId"} if sender.role == "user" else set()
     told = {name: value for name, value in update.outcome["referral"].items() if name not in hidden}
-    return _answer({"success": True, "referral": told}, limits)
+    return answer.fresh({"success": True, "referral": told}, limits)
 
 
 async def read(request: web.Request) -> web.Response:
@@ -133,15 +125,9 @@ def _reward(org_id: str, row: asyncpg.Record) -> dict[str, Any]:
 
 
 async def _reader(request: web.Request) -> tuple[State, Sender, str, dict[str, str]]:
-    state = request.app[STATE]
-    sender = state.auth.believed(request, "read", state.clock.seconds()) or await state.auth.sender(request, "read")
+    state, sender = await who.reader(request)
     org_id = who.org(request, sender)
     return state, sender, org_id, await state.rates.check(sender, "read", org_id)
-
-
-def _answer(body: dict[str, Any], limits: dict[str, str]) -> web.Response:
-    headers = {"Cache-Control": "no-store", **limits}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
 
 
 ROUTES: Final = (

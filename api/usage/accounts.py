@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from api import form, ingest, reads, updates
+from api import answer, form, reads, updates
 from api.errors import Problem
 from api.state import STATE, State
 from api.usage import held, in_force, subjects
@@ -70,14 +70,14 @@ async def set_plan(request: web.Request) -> web.Response:
     state, sender, subject = await _operator(request)
     body = await form.read(request, _plan)
     await _check_plan(state, body.plan)
-    return await _sent(request, state, sender, subject, "plan.changed", body.id, _data(body))
+    return await _sent(request, state, sender, subject, "plan.changed", body.id, form.given(body, _ENVELOPE))
 
 
 async def set_limit(request: web.Request) -> web.Response:
     """PUT …/limits/{action}."""
     state, sender, subject = await _operator(request)
     body = await form.read(request, _limit)
-    data = _data(body) | {"action": request.match_info["action"], "limit": body.limit}
+    data = form.given(body, _ENVELOPE) | {"action": request.match_info["action"], "limit": body.limit}
     return await _sent(request, state, sender, subject, "usage.limits_set", body.id, data)
 
 
@@ -92,14 +92,14 @@ async def set_account(request: web.Request) -> web.Response:
     """PUT …/account."""
     state, sender, subject = await _operator(request)
     body = await form.read(request, _account)
-    return await _sent(request, state, sender, subject, "usage.account_set", body.id, _data(body))
+    return await _sent(request, state, sender, subject, "usage.account_set", body.id, form.given(body, _ENVELOPE))
 
 
 async def adjust(request: web.Request) -> web.Response:
     """POST …/adjustments."""
     state, sender, subject = await _operator(request)
     body = await form.read(request, _adjustment)
-    return await _sent(request, state, sender, subject, "usage.adjusted", body.id, _data(body), body.at)
+    return await _sent(request, state, sender, subject, "usage.adjusted", body.id, form.given(body, _ENVELOPE), body.at)
 
 
 async def read(request: web.Request) -> web.Response:
@@ -131,15 +131,6 @@ async def _check_plan(state: State, name: str) -> None:
     raise Problem("unknown_plan", said, details={"path": "$.plan"})
 
 
-def _data(body: _Body) -> dict[str, Any]:
-    """What was given; what was left out is as the kind has it."""
-    return {
-        name: value
-        for name, field in zip(body.__struct_encode_fields__, body.__struct_fields__, strict=True)
-        if field not in _ENVELOPE and (value := getattr(body, field)) is not None
-    }
-
-
 async def _sent(
     request: web.Request,
     state: State,
@@ -157,16 +148,11 @@ async def _sent(
         org_id=subject.org_id,
         data=msgspec.Raw(msgspec.json.encode(data)),
     )
-    try:
-        update = await updates.send(state, sender, draft, wait)
-    except Problem as problem:
-        raise ingest.relocated("$", problem) from None
+    update = await updates.send(state, sender, draft, wait, "$")
     if update.outcome is None:
         return updates.accepted(update, {"id": update.action.id})
     told = {"subject": subject.name, **update.outcome, "id": update.action.id}
-    return web.Response(
-        body=msgspec.json.encode(told), content_type="application/json", headers={"Cache-Control": "no-store"}
-    )
+    return answer.fresh(told)
 
 
 ROUTES: Final = (

@@ -14,9 +14,8 @@ import asyncpg
 import msgspec
 from aiohttp import hdrs, web
 
-from api import reads
-from api.errors import Problem
-from api.state import STATE, State
+from api import errors, reads, who
+from api.state import State
 from api.time_range import MOST_DAYS
 from api.usage import held, meters, subjects
 from db import sql
@@ -49,13 +48,12 @@ class Asked(NamedTuple):
 
 async def read(request: web.Request) -> web.Response:
     """GET ?from=&to=&groupBy=day|action&tz=&action=: the last 30 days by day, unless said otherwise."""
-    state = request.app[STATE]
-    sender = state.auth.believed(request, "read", state.clock.seconds()) or await state.auth.sender(request, "read")
+    state, sender = await who.reader(request)
     subject = subjects.of(request, sender).name
     limits = await state.rates.check(sender, "read", subject)
     group = request.query.get("groupBy", "day")
     if group not in GROUPS:
-        raise _wrong("groupBy", f"groupBy is one of {', '.join(GROUPS)}")
+        raise errors.parameter("groupBy", f"groupBy is one of {', '.join(GROUPS)}")
     asked = _asked(request, await _zone(request, state, subject), meters.of(request, state), state.clock.now())
     reached = await reads.after(request, state)
     days = asked.days
@@ -135,7 +133,7 @@ async def _zone(request: web.Request, state: State, subject: str) -> str:
     if given is None:
         return await held.ask(state, subject, lambda model, _: model.rules[-1].zone)
     if not periods.is_zone(given):
-        raise _wrong("tz", "there is no such time zone: name one like Europe/Berlin")
+        raise errors.parameter("tz", "there is no such time zone: name one like Europe/Berlin")
     return given
 
 
@@ -145,7 +143,7 @@ def _asked(request: web.Request, zone: str, action: str | None, now: datetime) -
     end = _moment(query["to"], "to", zone, DAY) if "to" in query else now
     begin = _moment(query["from"], "from", zone) if "from" in query else end - DEFAULT_DAYS * DAY
     if not begin < end <= begin + MOST_DAYS * DAY + timedelta(hours=2):
-        raise _wrong("from", f"from lies before to, and at most {MOST_DAYS} days")
+        raise errors.parameter("from", f"from lies before to, and at most {MOST_DAYS} days")
     return Asked(begin, end, zone, action)
 
 
@@ -159,9 +157,6 @@ def _moment(text: str, name: str, zone: str, more: timedelta = timedelta()) -> d
     except (msgspec.ValidationError, ValueError, OverflowError):
         pass
     if found is None or found.tzinfo is None or not 1900 <= found.year <= 9000:
-        raise _wrong(name, f"{name} is a day like 2026-11-21, or a time with its offset like 2026-11-21T08:00:00Z")
+        said = f"{name} is a day like 2026-11-21, or a time with its offset like 2026-11-21T08:00:00Z"
+        raise errors.parameter(name, said)
     return found.astimezone(UTC)
-
-
-def _wrong(name: str, message: str) -> Problem:
-    return Problem("invalid_parameter", message, details={"path": name})

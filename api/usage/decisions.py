@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from api import form, ingest, updates
+from api import answer, form, updates
 from api.auth import senders
 from api.errors import Problem
 from api.state import STATE, State
@@ -69,7 +69,6 @@ class ReservationReleased(_Body):
 
 
 _ENVELOPE: Final = ("id", "user_id", "org_id", "at")
-_ABSENT: Final = (None, msgspec.Raw())
 _tracked: Final = msgspec.json.Decoder(UsageTracked)
 _consumed: Final = msgspec.json.Decoder(UsageConsumed)
 _reserved: Final = msgspec.json.Decoder(UsageReserved)
@@ -79,17 +78,13 @@ _released: Final = msgspec.json.Decoder(ReservationReleased)
 
 async def track(request: web.Request) -> web.Response:
     """POST /v1/usage/track: 202 as soon as it is durable; with `wait` 200 and what was counted in which period."""
-    state = request.app[STATE]
-    sender = await state.auth.sender(request, "ingest")
-    wait = updates.seconds(request, 0.0)
-    if wait:
-        senders.require(sender, "read")
+    state, sender, wait = await updates.begin(request, 0.0)
     body = await form.read(request, _tracked)
     update, limits = await _sent(request, state, sender, "usage.recorded", body, wait, at=body.at)
     if update.outcome is None:
-        answer = updates.accepted(update, {"id": update.action.id})
-        answer.headers.update(limits)
-        return answer
+        accepted = updates.accepted(update, {"id": update.action.id})
+        accepted.headers.update(limits)
+        return accepted
     return _answer(update, limits)
 
 
@@ -130,7 +125,7 @@ async def _begin(request: web.Request) -> tuple[State, Sender, float]:
     senders.require(sender, "read")
     wait = updates.seconds(request)
     if not wait:
-        raise Problem("invalid_parameter", "a decision has to be waited for: wait is more than 0", status=400)
+        raise Problem("invalid_parameter", "a decision has to be waited for: wait is more than 0")
     return state, sender, wait
 
 
@@ -160,20 +155,9 @@ async def _sent(
         at=at,
         user_id=subject.user_id,
         org_id=subject.org_id,
-        data=msgspec.Raw(msgspec.json.encode(_data(body) | dict(more or {}))),
+        data=msgspec.Raw(msgspec.json.encode(form.given(body, _ENVELOPE) | dict(more or {}))),
     )
-    try:
-        return await updates.send(state, sender, draft, wait), limits
-    except Problem as problem:
-        raise ingest.relocated("$", problem) from None
-
-
-def _data(body: _Body) -> dict[str, Any]:
-    return {
-        name: value
-        for name, field in zip(body.__struct_encode_fields__, body.__struct_fields__, strict=True)
-        if field not in _ENVELOPE and (value := getattr(body, field)) not in _ABSENT
-    }
+    return await updates.send(state, sender, draft, wait, "$"), limits
 
 
 def _decided(update: Update, limits: dict[str, str]) -> web.Response:
@@ -188,5 +172,4 @@ def _decided(update: Update, limits: dict[str, str]) -> web.Response:
 
 def _answer(update: Update, limits: dict[str, str]) -> web.Response:
     body = (update.outcome or {}) | {"id": update.action.id}
-    headers = {"Cache-Control": "no-store", **limits}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+    return answer.fresh(body, limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from api import errors
 from api.errors import Problem
 from api.state import State
 
@@ -20,8 +21,7 @@ def demanded(request: web.Request, state: State) -> str:
     """The same; Problem 400 when none is named."""
     given = of(request, state)
     if given is None:
-        said = "say of which meter: action=DIAGRAM_UPLOAD"
-        raise Problem("invalid_parameter", said, details={"path": "action"})
+        raise errors.parameter("action", "say of which meter: action=DIAGRAM_UPLOAD")
     return given
 
 

@@ -11,9 +11,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from api import form
+from api import answer, errors, form, who
 from api.errors import Problem
-from api.state import STATE, State
+from api.state import State
 from api.usage import in_force, meters
 from db import log
 from jobs.usage import plans
@@ -53,7 +53,7 @@ _body: Final = msgspec.json.Decoder(Plan)
 
 async def listed(request: web.Request) -> web.Response:
     """GET /v1/admin/plans: each as it is in force, and the versions that are to come."""
-    state = await _operator(request)
+    state = await who.operator(request)
     now = state.clock.now()
     versions = await in_force.read(state.pool)
     held = Plans(versions, state.catalog)
@@ -62,25 +62,25 @@ async def listed(request: web.Request) -> web.Response:
         | {"upcoming": [_shown(one) for one in versions if one.plan == name and one.effective_from > now]}
         for name in sorted(held.names(), key=lambda name: held.at(name, now).body.rank)
     ]
-    return _answer({"defaultPlan": held.default, "plans": found})
+    return answer.fresh({"defaultPlan": held.default, "plans": found})
 
 
 async def read(request: web.Request) -> web.Response:
     """GET /v1/admin/plans/{plan}: every version that there ever was."""
-    state, name = await _operator(request), _name(request)
+    state, name = await who.operator(request), _name(request)
     rows = [row for row in await state.pool.fetch(QUERIES["list_plans"]) if row["plan"] == name]
     if rows:
         made = [_shown(_stored(row)) | {"source": row["source"], "createdAt": row["created_at"]} for row in rows]
-        return _answer({"plan": name, "versions": made})
+        return answer.fresh({"plan": name, "versions": made})
     held = Plans([], state.catalog)
     if name not in held:
         raise Problem("not_found", f"there is no plan {name}; there are {', '.join(held.names()[:20])}")
-    return _answer({"plan": name, "versions": [_shown(held.at(name, state.clock.now()))]})
+    return answer.fresh({"plan": name, "versions": [_shown(held.at(name, state.clock.now()))]})
 
 
 async def put(request: web.Request) -> web.Response:
     """PUT /v1/admin/plans/{plan}: a new version, or the newest when it says the same."""
-    state, name = await _operator(request), _name(request)
+    state, name = await who.operator(request), _name(request)
     body = await form.read(request, _version)
     now = state.clock.now()
     if body.effective_from is not None and not (now <= body.effective_from and body.effective_from.year < 3000):
@@ -91,7 +91,7 @@ async def put(request: web.Request) -> web.Response:
     await in_force.publish(state.pool, state.redis)
     state.plans = Plans(await in_force.read(state.pool), state.catalog)
     logger.warning("a plan was changed", plan=name, version=made.version, effective_from=made.effective_from)
-    return _answer(_shown(made))
+    return answer.fresh(_shown(made))
 
 
 async def _put(conn: asyncpg.Connection, state: State, name: str, plan: Plan, begins: datetime) -> Version:
@@ -138,19 +138,8 @@ def _name(request: web.Request) -> str:
     found = request.match_info["plan"]
     if _NAME.fullmatch(found) is None:
         said = "a plan's name is of A to Z, 0 to 9 and _, begins with a letter, and has 64 characters at most"
-        raise Problem("invalid_parameter", said, details={"path": "plan"})
+        raise errors.parameter("plan", said)
     return found
-
-
-async def _operator(request: web.Request) -> State:
-    state = request.app[STATE]
-    await state.auth.sender(request, "admin")
-    return state
-
-
-def _answer(body: object) -> web.Response:
-    head = {"Cache-Control": "no-store"}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=head)
 
 
 def _wrong(path: str, message: str) -> Problem:

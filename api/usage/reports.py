@@ -11,12 +11,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
-import msgspec
 from aiohttp import web
 
-from api import pages
+from api import answer, pages, who
 from api.pages import Page
-from api.state import STATE, State
+from api.state import State
 from api.usage import meters
 from db import sql
 from jobs.usage import quota, rows
@@ -29,11 +28,12 @@ _SUMMED: Final = ("subjects", "used", "reserved", "near", "reached")
 
 async def overview(request: web.Request) -> web.Response:
     """GET /v1/admin/usage/overview: usage by plan and by meter."""
-    state, now = await _operator(request)
+    state = await who.operator(request)
+    now = state.clock.now()
     async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         accounts = await conn.fetch(QUERIES["count_accounts_by_plan"], now)
         found = await conn.fetch(QUERIES["usage_by_plan"], now, _near(state))
-    return _answer({"at": now, "nearPercent": _near(state), **told(accounts, found, state.plans.default)})
+    return answer.fresh({"at": now, "nearPercent": _near(state), **told(accounts, found, state.plans.default)})
 
 
 def told(
@@ -56,21 +56,23 @@ def told(
 
 async def top(request: web.Request) -> web.Response:
     """GET /v1/admin/usage/top?action=&limit=&page=: who used most."""
-    state, now = await _operator(request)
+    state = await who.operator(request)
+    now = state.clock.now()
     action, page = meters.demanded(request, state), pages.read(request)
     found = await state.pool.fetch(QUERIES["usage_top"], now, action, *page)
     listed = [_one(row, row["plan"], row["limit_value"], action) for row in found]
-    return _answer({"at": now, "action": action, "subjects": listed, "more": len(found) == page.limit})
+    return answer.fresh({"at": now, "action": action, "subjects": listed, "more": len(found) == page.limit})
 
 
 async def near(request: web.Request) -> web.Response:
     """GET /v1/admin/usage/near-limit?action=&percent=&limit=&page=: the fullest first."""
-    state, now = await _operator(request)
+    state = await who.operator(request)
+    now = state.clock.now()
     action, page = meters.of(request, state), pages.read(request)
     percent = pages.number(request, "percent", _near(state), 1000)
     async with state.pool.acquire() as conn:
         listed, more = await _pressed(conn, state, now, action, percent, page)
-    return _answer({"at": now, "percent": percent, "subjects": listed, "more": more})
+    return answer.fresh({"at": now, "percent": percent, "subjects": listed, "more": more})
 
 
 async def _pressed(
@@ -106,17 +108,6 @@ def _one(row: Mapping[str, Any], plan: str, limit: int | None, action: str) -> d
 def _near(state: State) -> int:
     """The lowest threshold of the catalog."""
     return min(state.catalog.usage.thresholds, default=80)
-
-
-async def _operator(request: web.Request) -> tuple[State, datetime]:
-    state = request.app[STATE]
-    await state.auth.sender(request, "admin")
-    return state, state.clock.now()
-
-
-def _answer(body: object) -> web.Response:
-    head = {"Cache-Control": "no-store"}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=head)
 
 
 ROUTES: Final = (

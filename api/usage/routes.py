@@ -7,9 +7,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from api import reads
-from api.errors import Problem
-from api.state import STATE, State
+from api import errors, reads, who
+from api.state import State
 from api.usage import analytics, decisions, held, meters, subjects
 from api.usage.subjects import Subject
 from jobs.action import Sender
@@ -54,8 +53,7 @@ async def shown(state: State, subject: str) -> dict[str, Any]:
 
 async def reader(request: web.Request) -> tuple[State, Sender, Subject, dict[str, str]]:
     """Who reads, whose usage, and the headers of the rate limit."""
-    state = request.app[STATE]
-    sender = state.auth.believed(request, "read", state.clock.seconds()) or await state.auth.sender(request, "read")
+    state, sender = await who.reader(request)
     subject = subjects.of(request, sender)
     return state, sender, subject, await state.rates.check(sender, "usage", subject.name)
 
@@ -66,12 +64,8 @@ def number(request: web.Request, name: str, least: int, most: int) -> int | None
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 16 and least <= int(text) <= most):
-        raise _wrong(name, f"{name} is a whole number from {least} to {most}")
+        raise errors.parameter(name, f"{name} is a whole number from {least} to {most}")
     return int(text)
-
-
-def _wrong(name: str, message: str) -> Problem:
-    return Problem("invalid_parameter", message, details={"path": name})
 
 
 ROUTES: Final = (

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from api import who
 from api.errors import Problem
 from jobs.action import Sender, is_id
 
@@ -40,9 +41,7 @@ def of(request: web.Request, sender: Sender, user_id: str | None = None, org_id:
 
 def _given(request: web.Request, name: str, given: str | None) -> str | None:
     wanted = given if given is not None else request.query.get(name)
-    if wanted is not None and not is_id(wanted):
-        raise Problem("invalid_id", "an id is 1 to 128 characters without control characters", details={"path": name})
-    return wanted
+    return None if wanted is None else who.named(wanted, name)
 
 
 def named(text: str) -> Subject:

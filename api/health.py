@@ -63,3 +63,4 @@ async def _look(state: State) -> None:
     metrics.deliveries(msgspec.json.decode(counted) if counted else [])
     for table, number in (await state.redis.hgetall(keys.DIFFERING)).items():  # type: ignore[misc]
         metrics.DIFFERING.labels(table.decode()).set(int(number))
+    metrics.ASIDE.set(int(await state.redis.get(keys.ASIDE) or 0))

@@ -78,5 +78,8 @@ DELIVERIES = "mp:deliveries"
 DIFFERING = "mp:differing"
 """Hash: table of states -> how many of its rows were not what their facts say, when a schedule last compared them."""
 
+ASIDE = "mp:aside"
+"""How many sessions cannot be counted and are put aside, counted by a schedule."""
+
 ARQ_DELIVERIES = "mp:arq:deliveries"
 """arq's queue of deliveries: a backlog of them must not hold up the schedules."""

@@ -77,6 +77,11 @@ DIFFERING: Final = Gauge(
     ["table"],
     multiprocess_mode="mostrecent",
 )
+ASIDE: Final = Gauge(
+    "milepost_sessions_aside",
+    "Sessions that analytics cannot count, and has put aside",
+    multiprocess_mode="mostrecent",
+)
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))

@@ -533,6 +533,14 @@ CREATE TABLE public.session_rollups (
     counted bytea NOT NULL
 );
 
+CREATE TABLE public.sessions_aside (
+    session_id text NOT NULL COLLATE pg_catalog."C",
+    reason text NOT NULL,
+    tries integer NOT NULL,
+    since timestamp with time zone NOT NULL,
+    due_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.tombstones (
     digest bytea NOT NULL,
     until timestamp with time zone
@@ -879,6 +887,9 @@ ALTER TABLE ONLY public.service_keys
 
 ALTER TABLE ONLY public.session_rollups
     ADD CONSTRAINT session_rollups_pkey PRIMARY KEY (session_id);
+
+ALTER TABLE ONLY public.sessions_aside
+    ADD CONSTRAINT sessions_aside_pkey PRIMARY KEY (session_id);
 
 ALTER TABLE ONLY public.tombstones
     ADD CONSTRAINT tombstones_pkey PRIMARY KEY (digest);

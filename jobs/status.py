@@ -27,6 +27,8 @@ DEAD_AFTER: Final = 15.0
 LAG_LIMIT: Final = 60.0
 OVERDUE: Final = timedelta(minutes=15)
 """The longest run of a scheduled job takes less."""
+NAMED: Final = 3
+"""Sessions that are named for each reason why they are aside."""
 
 
 class Partition(msgspec.Struct, rename="camel"):
@@ -79,6 +81,16 @@ class Waiting(msgspec.Struct, rename="camel"):
     oldest_seconds: float
 
 
+class Aside(msgspec.Struct, rename="camel"):
+    """Sessions that analytics could not count for one reason; `first`: some of them, the oldest first."""
+
+    reason: str
+    number: int
+    since: datetime
+    due_at: datetime
+    first: list[str]
+
+
 class Size(msgspec.Struct, rename="camel"):
     """One table with all its days; the rows are the planner's estimate."""
 
@@ -99,6 +111,7 @@ class Status(msgspec.Struct, rename="camel"):
     schedules: list[Schedule] = []
     dead_letters: list[Dead] = []
     deliveries: list[Waiting] = []
+    sessions_aside: list[Aside] = []
     tables: list[Size] = []
     problems: list[str] = []
     warnings: list[str] = []
@@ -153,6 +166,7 @@ async def _from_postgres(
         status.dead_letters = [Dead(row["code"], row["number"], row["newest"]) for row in letters]
         waiting = await conn.fetch(DELIVERIES["count_deliveries"])
         status.deliveries = [Waiting(*row) for row in waiting]
+        status.sessions_aside = [Aside(*row) for row in await conn.fetch(STATUS["sessions_aside"], NAMED)]
         tables = await conn.fetch(STATUS["tables"])
         status.tables = [Size(row["name"], row["days"], row["rows"], row["size"]) for row in tables]
 
@@ -223,10 +237,17 @@ def _judge(status: Status, settings: Settings) -> None:
     if any(worker.alive for worker in status.workers):
         late = [one for one in status.schedules if one.next_at and status.at - one.next_at > OVERDUE]
         warnings += [f"the scheduled job {one.name} should have run {_ago(one.next_at, status.at)}" for one in late]
+    warnings += _left_over(status)
+
+
+def _left_over(status: Status) -> Iterator[str]:
+    """What waits for somebody."""
     if letters := sum(one.number for one in status.dead_letters):
-        warnings.append(f"{letters:,} dead letter{'s' if letters > 1 else ''}: python -m jobs dead list")
+        yield f"{letters:,} dead letter{'s' if letters > 1 else ''}: python -m jobs dead list"
     if dead := sum(one.number for one in status.deliveries if one.status == "dead"):
-        warnings.append(f"{dead:,} dead deliver{'ies' if dead > 1 else 'y'}: python -m jobs effects list --status dead")
+        yield f"{dead:,} dead deliver{'ies' if dead > 1 else 'y'}: python -m jobs effects list --status dead"
+    if aside := sum(one.number for one in status.sessions_aside):
+        yield f"analytics cannot count {aside:,} session{'s' if aside > 1 else ''}: python -m jobs rebuild"
 
 
 def show(status: Status, console: Console) -> None:
@@ -258,6 +279,12 @@ def _tables(status: Status) -> list[tuple[str, Table]]:
             (one.sort, one.status, f"{one.number:,}", f"{one.oldest_seconds:,.0f} s") for one in status.deliveries
         ]
         shown.append(("deliveries", _table(("to", "status", ">number", ">oldest"), waiting)))
+    if status.sessions_aside:
+        aside = [
+            (one.reason, f"{one.number:,}", _ago(one.since, status.at), ", ".join(one.first))
+            for one in status.sessions_aside
+        ]
+        shown.append(("sessions that analytics cannot count", _table(("reason", ">number", "since", "first"), aside)))
     if status.tables:
         sizes = [(one.name, str(one.days or ""), f"{one.rows:,}", one.size) for one in status.tables]
         shown.append(("tables", _table(("name", ">days", ">rows, about", ">size"), sizes)))

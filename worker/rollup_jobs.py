@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from db import keys, log
 from jobs.analytics import rolling
+from jobs.analytics.aside import Fault
+from jobs.analytics.counting import QUERIES
 from worker.context import Context
+
+logger = log.get("rollups")
 
 RUN_SECONDS: Final = 0.3
 """How long one run goes on: the rest is left to the next one."""
@@ -59,15 +65,24 @@ async def roll_up(ctx: Context) -> str:
     while not is_done and time.monotonic() < began + seconds:
         async with ctx["pool"].acquire() as conn, conn.transaction():
             done = await rolling.roll(conn, datetime.now(UTC))
+        _tell(done.faults)
         sessions, is_done = sessions + done.sessions, done.is_done
     _turns.ended(time.monotonic() - began, is_done=is_done)
     return f"{sessions} sessions"
 
 
+def _tell(faults: Sequence[Fault]) -> None:
+    for fault in faults:
+        what = "a session cannot be counted: put aside, the others go on"
+        logger.error(what, session=fault.session_id, exc_info=fault.error)
+
+
 async def tidy_rollups(ctx: Context) -> str:
-    """Forget fine grains that are too old, and reckon changed funnels anew."""
+    """Forget fine grains that are too old, reckon changed funnels anew, tell the metric what is aside."""
     async with ctx["pool"].acquire() as conn, conn.transaction():
         now = datetime.now(UTC)
         await rolling.prune(conn, now)
         noted = await rolling.follow_funnels(conn, now)
+        number = await conn.fetchval(QUERIES["count_aside"])
+    await ctx["log"].set(keys.ASIDE, number)
     return f"{noted} sessions to look at again"

@@ -11,9 +11,15 @@ SELECT r.session_id FROM session_rollups r
 WHERE NOT EXISTS (SELECT FROM user_sessions s WHERE s.session_id = r.session_id COLLATE "C");
 
 -- name: noted_sessions
--- which of these wait for the next pass
+-- which of these wait for the next pass; those that are aside may wait for this
 SELECT DISTINCT k.id AS session_id FROM tracking_changes c CROSS JOIN unnest(c.sessions) AS k (id)
-WHERE k.id = ANY($1::text[]);
+WHERE k.id = ANY($1::text[]) AND NOT EXISTS (SELECT FROM sessions_aside a WHERE a.session_id = k.id COLLATE "C");
+
+-- name: arrivals
+SELECT session_id, received_at FROM user_sessions WHERE session_id = ANY($1::text[]);
+
+-- name: count_for_nothing
+UPDATE session_rollups SET counted = $2 WHERE session_id = ANY($1::text[]);
 
 -- name: noted_metrics
 SELECT metrics FROM tracking_changes WHERE metrics IS NOT NULL;

@@ -31,6 +31,23 @@ INSERT INTO tracking_changes (sessions, changed_at) VALUES ($1::text[], 'epoch')
 -- name: defer_changes
 INSERT INTO tracking_changes (sessions, changed_at, is_deferred) VALUES ($1::text[], $2, true);
 
+-- name: load_aside
+SELECT session_id, tries FROM sessions_aside a WHERE session_id = ANY($1::text[])
+    AND EXISTS (SELECT FROM user_sessions s WHERE s.session_id = a.session_id);
+
+-- name: put_aside
+INSERT INTO sessions_aside (session_id, reason, tries, since, due_at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (session_id) DO UPDATE SET reason = EXCLUDED.reason, tries = EXCLUDED.tries, due_at = EXCLUDED.due_at;
+
+-- name: forget_aside
+DELETE FROM sessions_aside WHERE session_id = ANY($1::text[]) RETURNING session_id;
+
+-- name: forget_tries
+DELETE FROM tracking_changes WHERE is_deferred AND weight = 1 AND sessions[1] = ANY($1::text[]);
+
+-- name: count_aside
+SELECT count(*) FROM sessions_aside;
+
 -- name: roll_sessions
 SELECT
     session_id, subject, at, last_at, received_at, user_id, user_received_at, anonymous_id, org_id, ended_at,

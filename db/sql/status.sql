@@ -13,3 +13,9 @@ LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
 LEFT JOIN pg_class p ON p.oid = i.inhparent
 WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE '\_pogo%'
 GROUP BY 1 ORDER BY 1;
+
+-- name: sessions_aside
+-- what is not counted, by reason; $1: how many are named
+SELECT reason, count(*) AS number, min(since) AS since, min(due_at) AS due_at,
+    (array_agg(session_id ORDER BY since, session_id))[:$1] AS first
+FROM sessions_aside GROUP BY reason ORDER BY reason;

@@ -124,6 +124,14 @@ def unpack(body: bytes | None) -> dict[Base, Count]:
     return {Base(measure, at, key): Count(n, total) for measure, at, key, n, total in rows}
 
 
+def readable(body: bytes) -> dict[Base, Count] | None:
+    """The same; None: it cannot be read."""
+    try:
+        return unpack(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack: Final = msgspec.msgpack.Decoder(list[tuple[str, int, str, int, int]]).decode
 

@@ -12,7 +12,7 @@ from jobs.analytics import cells
 from jobs.analytics.answers import QUERIES, Answer
 from jobs.analytics.cells import MINUTE, cut
 from jobs.analytics.counting import Latest
-from jobs.analytics.rolling import moment
+from jobs.analytics.recounting import moment
 
 ACTIVE: Final = timedelta(minutes=5)
 MINUTES: Final = 30

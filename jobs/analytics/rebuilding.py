@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import asyncpg
 import msgspec
 
 from db import sql
-from jobs import catalog as catalogs
-from jobs.analytics import activity, cells, counted, counting, days, metrics, rolling
+from jobs.analytics import activity, cells, counting, days, metrics, recounting
 from jobs.analytics.cells import Cell, Count
-from jobs.analytics.counted import Counts
-from jobs.analytics.funnel_catalog import Funnel, funnels
-from jobs.analytics.rolling import QUERIES, Sums, moment
+from jobs.analytics.rebuilt_sessions import SessionRollups
+from jobs.analytics.recounting import Sums, moment
 from jobs.family import Difference, StateTable
-from jobs.tracking.session import Session
 
 READING: Final = sql.read("rebuilding")
 PREFETCH: Final = 2000
@@ -30,108 +27,6 @@ SHOWN: Final = 50
 """Numbers that are told, when many differ."""
 OURS: Final = "rollups"
 """Subject of numbers, which belong to nobody: they are looked at together."""
-
-
-class Counted(NamedTuple):
-    """What a session counts for, and for whom and when."""
-
-    visitor: str
-    hour: datetime
-    counts: Counts
-    session: Session | None = None
-
-    def told(self) -> dict[str, Any]:
-        """By field, numbers by measure."""
-        found: dict[str, Any] = {"visitor": self.visitor, "hour": self.hour}
-        for base, (n, total) in sorted(self.counts.items()):
-            found.setdefault(base.measure, []).append((base.at, base.key, n, int(total)))
-        return found
-
-
-class SessionRollups:
-    """`session_rollups`, keyed by session id."""
-
-    name = "session_rollups"
-
-    async def count(self, conn: asyncpg.Connection) -> int:
-        """The planner's estimate."""
-        number: int = await conn.fetchval(READING["count_session_rollups"])
-        return number
-
-    async def page(self, conn: asyncpg.Connection, after: str, limit: int) -> Sequence[tuple[str, str]]:
-        """Every session by id: those that were never counted, too."""
-        return [(row[0], row[1]) for row in await conn.fetch(counting.FACTS["page_sessions"], after, limit)]
-
-    async def orphans(self, conn: asyncpg.Connection) -> AsyncIterator[tuple[str, str]]:
-        """What was counted for sessions that are not there."""
-        async for row in conn.cursor(READING["orphan_session_rollups"], prefetch=PREFETCH):
-            yield row["session_id"], f"session:{row['session_id']}"
-
-    async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Counted | None]:
-        """The rows; None for sessions that began to arrive before the oldest day of facts."""
-        await conn.execute(READING["wait_to_write"])
-        settled = await _settled(conn, keys)
-        torn = await _torn(conn, settled)
-        found: dict[str, Counted | None] = dict.fromkeys(torn)
-        for key, who, hour, body in await conn.fetch(QUERIES["load_counted"], settled):
-            if key not in torn:
-                found[key] = Counted(who, hour, cells.unpack(body))
-        return found
-
-    async def rebuilt(
-        self, conn: asyncpg.Connection, keys: Sequence[str], subjects: Sequence[str], now: datetime
-    ) -> Mapping[str, Counted]:
-        """As a pass reckons them."""
-        sessions = await counting.sessions(conn, await _settled(conn, keys))
-        read = await counting.read(conn, sessions, await _funnels(conn), {}, keeps=False)
-        return {
-            one.session_id: Counted(
-                counted.visitor(one), moment(cells.cut(one.at.timestamp(), "hour")), counts, session=one
-            )
-            for one, counts in read
-        }
-
-    def differences(self, kept: Counted | None, rebuilt: Counted | None, now: datetime) -> Sequence[Difference]:
-        """By measure."""
-        if kept is None or rebuilt is None:
-            return [("(row)", "missing" if kept is None else "there", "there" if rebuilt else "no session")]
-        mine, theirs = kept.told(), rebuilt.told()
-        names = sorted(mine.keys() | theirs.keys())
-        return [(name, mine.get(name), theirs.get(name)) for name in names if mine.get(name) != theirs.get(name)]
-
-    async def save(self, conn: asyncpg.Connection, rows: Sequence[Counted]) -> None:
-        """As a pass does: the difference goes into the rollups."""
-        sums = Sums({}, {})
-        sessions = sorted((row.session for row in rows if row.session is not None), key=lambda one: one.session_id)
-        await rolling.recount(conn, sessions, await _funnels(conn), sums)
-        await rolling.save(conn, sums, datetime.now(UTC))
-
-    async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
-        """They count for nothing."""
-        sums = Sums({}, {})
-        await rolling.take_back(conn, keys, sums)
-        await rolling.save(conn, sums, datetime.now(UTC))
-
-    def models(self, key: str) -> Iterable[str]:
-        """None: no read model shows them."""
-        return ()
-
-
-async def _settled(conn: asyncpg.Connection, keys: Sequence[str]) -> list[str]:
-    """Those that no note names."""
-    noted = {row["session_id"] for row in await conn.fetch(READING["noted_sessions"], keys)}
-    return [key for key in keys if key not in noted]
-
-
-async def _torn(conn: asyncpg.Connection, keys: Sequence[str]) -> set[str]:
-    oldest: datetime | None = await conn.fetchval(counting.FACTS["oldest_day"])
-    found = await counting.sessions(conn, keys)
-    return {one.session_id for one in found if oldest is None or one.received_at < oldest}
-
-
-async def _funnels(conn: asyncpg.Connection) -> Sequence[Funnel]:
-    catalog = await catalogs.load(conn)
-    return funnels(catalog.analytics, catalog.funnels)
 
 
 class _Numbers:
@@ -235,7 +130,7 @@ class Rollups(_Numbers):
         mine = (await self.kept(conn, ["all"]))["all"]
         old = {cell: Count(n, total) for cell, (n, total, _) in mine.items()}
         new = {cell: Count(n, total) for cell, (n, total, _) in wanted.items()}
-        await rolling.save(conn, Sums(cells.difference(old, new), {}), datetime.now(UTC))
+        await recounting.save(conn, Sums(cells.difference(old, new), {}), datetime.now(UTC))
         most = [
             (*_row(cell), value[2])
             for cell, value in wanted.items()
@@ -302,7 +197,7 @@ async def _reckoned(conn: asyncpg.Connection) -> Held:
     """Every number, from one reading of everything that counts."""
     sums = Sums({}, {})
     async for row in conn.cursor(READING["read_counted"], prefetch=PREFETCH):
-        cells.add(sums.counts, cells.spread(cells.unpack(row["counted"])))
+        cells.add(sums.counts, cells.spread(cells.readable(row["counted"]) or {}))
     visitor, hours = None, list[int]()
     async for row in conn.cursor(READING["read_visitors"], prefetch=PREFETCH):
         if row["visitor"] != visitor:

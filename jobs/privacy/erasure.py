@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from db import partitions, stream
 from jobs import rebuild
-from jobs.analytics import metrics, rolling
+from jobs.analytics import counting, metrics, rolling
 from jobs.privacy import letters, sessions, tombstones, traces
 from jobs.privacy.sessions import number
 from jobs.privacy.tombstones import QUERIES
@@ -223,7 +223,7 @@ class Erasure:
         visitors = [self.subject, *(f"anonymous:{one}" for one in anonymous)]
         counted = [row["session_id"] for row in await self.conn.fetch(QUERIES["find_counted"], visitors)]
         if counted:
-            await self.conn.execute(rolling.QUERIES["look_again"], counted)
+            await self.conn.execute(counting.QUERIES["look_again"], counted)
         ids = sorted({*found, *counted})
         async with asyncio.timeout(ROLL_SECONDS):
             while await self.conn.fetchval(QUERIES["still_counted"], ids, visitors):

@@ -64,6 +64,7 @@ BREAKAGES = {
     "UPDATE session_rollups SET visitor = 'user:nobody'": "session_rollups",
     "UPDATE session_rollups SET hour = hour - interval '1 hour'": "session_rollups",
     r"UPDATE session_rollups SET counted = '\x90'": "session_rollups",
+    r"UPDATE session_rollups SET counted = '\xc1'": "session_rollups",
     "DELETE FROM session_rollups": "session_rollups",
     "INSERT INTO session_rollups SELECT 'ghost', visitor, hour, counted FROM session_rollups LIMIT 1": (
         "session_rollups"
@@ -101,6 +102,37 @@ async def test_whatever_is_broken_is_found_and_mended(pipe: Service) -> None:
             )
         after = await everything(pipe)
         assert {name: after[name] for name in NAMES} == {name: before[name] for name in NAMES}, breakage
+
+
+async def test_what_no_pass_can_reckon_is_mended(pipe: Service) -> None:
+    await filled(pipe)
+    await pipe.settle(await pipe.send({"kind": "page.viewed", "sessionId": "broken"}))
+    await rolled(pipe)
+    await pipe.sql.execute(r"UPDATE session_rollups SET counted = '\xc1' WHERE session_id = 'broken'")
+    await pipe.settle(await pipe.send({"kind": "page.viewed", "sessionId": "broken"}))
+    await rolled(pipe)
+    assert await pipe.sql.fetchval("SELECT session_id FROM sessions_aside") == "broken"
+    assert (await run(pipe, check=True))[1].keys() == {"session_rollups", "rollups"}
+    await run(pipe, check=False)
+    assert (await run(pipe, check=True))[1] == {}
+    assert await pipe.sql.fetchval("SELECT count(*) FROM sessions_aside") == 0
+    assert await pipe.sql.fetchval("SELECT count(*) FROM tracking_changes") == 0
+    await pipe.settle(await pipe.send({"kind": "page.viewed", "sessionId": "broken"}))
+    await rolled(pipe)
+    assert (await run(pipe, check=True))[1] == {}
+
+
+async def test_what_cannot_be_reckoned_is_told_and_left(pipe: Service) -> None:
+    await filled(pipe)
+    await pipe.sql.execute("UPDATE user_sessions SET total_price = 'NaN' WHERE total_price IS NOT NULL")
+    broken = await pipe.sql.fetchval("SELECT count(*) FROM user_sessions WHERE total_price IS NOT NULL AND NOT is_bot")
+    assert broken
+    for check in (True, False):
+        results, found = await run(pipe, check=check)
+        told = [one for one in found["session_rollups"] if one[0] == "(counted)"]
+        assert (len(told), results["session_rollups"].differing) == (broken, broken)
+        assert told[0][2] == "cannot be reckoned: ValueError"
+        assert found.keys() == {"session_rollups"}
 
 
 async def test_what_waits_for_a_pass_is_left_to_it(pipe: Service) -> None:

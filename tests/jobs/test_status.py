@@ -89,6 +89,18 @@ async def test_lag_is_a_problem_and_a_dead_letter_a_warning(pipe: Service, opera
     assert "problem  partition 2 lags 3" in ran.out
 
 
+async def test_sessions_aside_are_named(pipe: Service, operator: Operator) -> None:
+    await beat(pipe)
+    for n in range(5):
+        await pipe.sql.execute("INSERT INTO sessions_aside VALUES ($1, 'ValueError', 1, now(), now())", f"broken-{n}")
+    ran = await operator.run("status")
+    assert ran.code == 0
+    assert "warning  analytics cannot count 5 sessions: python -m jobs rebuild" in ran.out
+    assert "broken-0, broken-1, broken-2" in ran.out
+    assert "broken-3" not in ran.out
+    await pipe.sql.execute("DELETE FROM sessions_aside")
+
+
 @pytest.mark.parametrize(
     ("name", "url"), [("REDIS", "redis://127.0.0.1:1"), ("DATABASE", "postgresql://127.0.0.1:1/x")]
 )

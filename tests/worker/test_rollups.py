@@ -9,11 +9,13 @@ from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
 from db import connect
 from jobs import rebuild
 from jobs.action import Action
 from jobs.analytics import rebuilding, rolling
+from tests.api.service import running
 from tests.jobs.making import NOW, make
 from tests.worker.rig import Rig
 from worker import rollup_jobs
@@ -127,7 +129,7 @@ async def test_a_pass_beside_another_does_nothing(rig: Rig) -> None:
     async with rig.pool.acquire() as conn, conn.transaction():
         first = await rolling.roll(conn, datetime.now(UTC))
         async with rig.pool.acquire() as other, other.transaction():
-            assert await rolling.roll(other, datetime.now(UTC)) == (0, True)
+            assert await rolling.roll(other, datetime.now(UTC)) == (0, True, ())
     assert first.sessions > 0
     await rolled(rig)
     assert await differing(rig) == {}
@@ -141,3 +143,15 @@ async def test_the_space_of_notes_is_used_again(rig: Rig) -> None:
         await rolled(rig)
         await rig.pool.execute("VACUUM tracking_changes")
     assert await rig.pool.fetchval("SELECT pg_relation_size('tracking_changes')") < 500_000
+
+
+async def test_a_session_aside_is_logged_and_told_to_the_metric(rig: Rig) -> None:
+    await rig.put([make(f"a{n}", session_id=f"s{n}") for n in range(5)])
+    await rig.finish()
+    await rig.pool.execute("UPDATE user_sessions SET total_price = 'NaN' WHERE session_id = 's2'")
+    with structlog.testing.capture_logs() as logged:
+        assert await rollup_jobs.roll_up(context(rig)) == "4 sessions"
+    assert [(line["log_level"], line["session"]) for line in logged] == [("error", "s2")]
+    await rollup_jobs.tidy_rollups(context(rig))
+    async with running(rig.settings) as service:
+        assert "milepost_sessions_aside 1.0" in (await service.get("/metrics")).body.decode()

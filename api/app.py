@@ -40,10 +40,9 @@ from api.state import STATE, State
 from api.usage import accounts, plans, reports
 from api.usage import routes as usage
 from api.waiting import Waiting
-from db import connect, ending, log, metrics, partitions, stream
+from db import cluster, connect, ending, lanes, log, metrics, partitions, stream
 from db.settings import Settings
-from db.stream import Log, Unavailable
-from db.wire import Shared
+from db.stream import Unavailable
 
 logger = log.get("api")
 _warn = log.Seldom(logger, seconds=60)
@@ -160,11 +159,11 @@ def _elsewhere(cors: Cors) -> Handler:
 async def _lifetime(app: web.Application, settings: Settings) -> AsyncIterator[None]:
     client = connect.redis(settings.log_url, connections=256)
     pool = await connect.pool(settings, "milepost-api", 10)
-    journal = Log(client, settings.partitions, settings.backlog_limit)
+    journal = lanes.log(client, settings.partitions, settings.backlog_limit)
     waiting = Waiting(client, settings.partitions)
     clock = Clock(asyncio.get_running_loop())
     auth = Auth(settings, client, pool)
-    shared = Shared(client)
+    shared = lanes.shared(client)
     rates, pace = Rates(settings, shared), Pace(settings.shed_above)
     replica = await _replica(settings)
     state = app[STATE] = State(*(settings, client, pool, journal, shared, auth, rates, waiting, clock, pace, replica))
@@ -219,9 +218,9 @@ async def _watch(state: State) -> None:
         state.pace.look(monotonic())
         metrics.SHEDDING.set(state.pace.is_slow)
         try:
-            if not state.ready:
+            if not state.ready or cluster.is_unchecked(state.redis):
                 await _check(state)
-            state.log.backlog = sum(await stream.size(state.redis, state.settings.partitions))
+            state.log.backlog = await stream.backlog(state.redis, state.settings.partitions)
         except (RedisError, OSError, TimeoutError):
             state.ready = False
         except (stream.Misconfigured, partitions.Mismatch) as error:

@@ -10,11 +10,12 @@ import asyncpg
 from aiohttp import hdrs, web
 
 from api import waiting
-from api.errors import Problem
+from api.errors import REDIS_AWAY, Problem
 from api.state import State
-from db import keys, metrics, models, sql, stream
+from db import keys, log, metrics, models, sql, stream
 from db.stream import Position
 
+_warn = log.Seldom(log.get("reads"), seconds=60)
 PIPE: Final = sql.read("pipe")
 AFTER_SECONDS: Final = 2.0
 
@@ -47,7 +48,10 @@ async def model(state: State, subject: str, name: str, load: Load) -> bytes | No
         position = Position(*await conn.fetchval(PIPE["position"], partition))
         body = await load(conn)
     if body is not None:
-        await models.fill(state.redis, partition, position, name, body)
+        try:
+            await models.fill(state.redis, partition, position, name, body)
+        except REDIS_AWAY as error:
+            _warn("a model that was read is not kept", error=str(error) or type(error).__name__)
     return body
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import asyncpg
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterParser
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from db import cluster, slots
 from db.settings import Settings
 
 # A half-open connection must not hold a partition: Postgres ends a transaction that idles, and notices a dead peer.
@@ -63,6 +65,8 @@ class Server:
     """The Redis server that the newest connection of a client reached: another run id may have lost data."""
 
     run_id: str = ""
+    is_many: bool = False
+    """A cluster, whose nodes are asked for their run id with each read of a partition."""
 
     async def note(self, connection: AbstractConnection) -> None:
         """Read the run id before a new connection is used for anything else."""
@@ -76,7 +80,18 @@ _RUN_ID = re.compile(rb"run_id:(\w+)")
 
 
 def redis(url: str, *, timeout: float = 5.0, connections: int = 64, server: Server | None = None) -> Redis:
-    """A client with time-outs and no hidden retries: a write that may have happened must not be sent again unseen."""
+    """A client with time-outs and no hidden retries: a write that may have happened must not be sent again unseen.
+
+    `connections`: at most so many, of a cluster to each node.
+    """
+    if slots.speaks(url):
+        if server is not None:
+            server.is_many = True
+        return cluster.Cluster(url, lambda node: _single(node, timeout, connections, parser_class=ClusterParser))
+    return _single(url, timeout, connections, redis_connect_func=server.note if server else None)
+
+
+def _single(url: str, timeout: float, connections: int, **options: Any) -> Redis:
     client: Redis = Redis.from_url(
         url,
         socket_timeout=timeout,
@@ -85,7 +100,7 @@ def redis(url: str, *, timeout: float = 5.0, connections: int = 64, server: Serv
         max_connections=connections,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
-        redis_connect_func=server.note if server else None,
+        **options,
     )
     pool = client.connection_pool
     pool.connection_class = type("Connection", (_Honest, pool.connection_class), {})

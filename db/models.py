@@ -9,7 +9,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from db import keys, live
+from db import cluster, keys, live
 from db.stream import Position, sortable
 
 # Caches move with the position only: a worker that slept between its commit and here must not undo a newer one.
@@ -143,10 +143,11 @@ def _guarded(
 async def forget_all(client: Redis, partition: int) -> None:
     """Drop every model of a partition: Redis lost what was written last, so that any of them may be old."""
     cursor, pattern = 0, keys.model(partition, "*")
+    server = await cluster.owner(client, pattern)
     while True:
-        cursor, found = await client.scan(cursor, match=pattern, count=1000)
+        cursor, found = await server.scan(cursor, match=pattern, count=1000)
         if found:
-            await client.unlink(*found)
+            await server.unlink(*found)
         if not cursor:
             return
 

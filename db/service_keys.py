@@ -79,7 +79,8 @@ async def remember(client: Redis, hashed: str, known: Known) -> None:
 
 async def forget(client: Redis, hashes: Sequence[str]) -> None:
     """Tell every API process that these keys are revoked; call it after the transaction that revokes them."""
-    pipe = client.pipeline(transaction=True)
+    # The mark first: with it, what is still there counts no more.
+    pipe = client.pipeline(transaction=False)
     pipe.hset(keys.SERVICE_KEYS, mapping={f"revoked:{hashed}": "1" for hashed in hashes})
     pipe.hdel(keys.SERVICE_KEYS, *hashes)
     await pipe.execute()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from db import allowed
+from db import allowed, slots
 
 Durability = Literal["memory", "fsync", "replica"]
 
@@ -36,6 +36,18 @@ def _public_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _plain(value: str) -> str:
+    if slots.speaks(value):
+        raise ValueError("arq speaks to one Redis: name a plain one here, and the cluster in MILEPOST_STREAM_URL")
+    return value
+
+
+def _stream_url(value: str) -> str:
+    if slots.speaks(value):
+        slots.parse(value)
+    return value
+
+
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 
 
@@ -58,8 +70,10 @@ class Settings(BaseSettings):
     env: Literal["development", "production"] = Field("development", description="production demands the URLs")
     database_url: str = Field("", description="Postgres that holds facts and state")
     read_database_url: str = Field("", description="replica for answers of analytics; default: DATABASE_URL")
-    redis_url: str = Field("", description="Redis of arq: schedules and effects")
-    stream_url: str = Field("", description="Redis of the log and the caches; default: REDIS_URL")
+    redis_url: Annotated[str, AfterValidator(_plain)] = Field("", description="Redis of arq: schedules and effects")
+    stream_url: Annotated[str, AfterValidator(_stream_url)] = Field(
+        "", description="Redis of the log and the caches, or redis+cluster://host:port,…; default: REDIS_URL"
+    )
     partitions: int = Field(8, ge=1, le=512, description="streams of the log; fixed at the first start")
     durability: Durability = Field("fsync", description="what an acknowledgement means: memory, fsync or replica")
 

@@ -18,7 +18,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from db import keys, log, metrics
+from db import cluster, keys, log, metrics
+from db.connect import Server
 from db.settings import Durability
 from db.wire import Command, Wire
 
@@ -30,6 +31,7 @@ WAIT_MS: Final = 2000
 FLUSH_SECONDS: Final = 3.0
 UNDER_WAY: Final = timedelta(seconds=60)
 """No request waits that long between its arrival and its entry, and no two clocks of hosts are that far apart."""
+_RUN_ID: Final = "return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''"
 CHUNK: Final = 500
 """Entries of one trip: however large they are, a batch of 2,000 cannot take more memory than READ_BYTES and these."""
 READ_BYTES: Final = 16 << 20
@@ -138,12 +140,7 @@ class Log:
 
         Raises Unavailable at once, or through the future.
         """
-        if self._closing:
-            raise Unavailable("shutting down")
-        if self.refusal is not None:
-            raise self.refusal
-        if self.backlog > self.limit:
-            raise BacklogFull("the backlog has reached its bound")
+        self._admit()
         caller = Append(self._loop.create_future())
         places = caller.places
         for partition, record in records:
@@ -161,6 +158,14 @@ class Log:
         else:
             caller.done.set_result("")
         return caller.done
+
+    def _admit(self) -> None:
+        if self._closing:
+            raise Unavailable("shutting down")
+        if self.refusal is not None:
+            raise self.refusal
+        if self.backlog > self.limit:
+            raise BacklogFull("the backlog has reached its bound")
 
     def _take(self) -> tuple[list[Append], list[tuple[int, list[bytes]]]]:
         taken = self._callers, self._entries
@@ -204,7 +209,8 @@ class Log:
         if atomic:
             commands.append(("EXEC",))
         results = await self._wire.send([*commands, *self.waits])
-        _check(results, len(self.waits))
+        check(results)
+        check_waits(results, len(self.waits))
         ids = results[len(entries) + 1] if atomic else results[:1]
         return [one.decode() for one in ids]
 
@@ -228,7 +234,8 @@ def _join(texts: list[str], entries: list[tuple[int, list[bytes]]], places: list
     return ",".join(last[partition] for partition in sorted(last))
 
 
-def _check(results: list[Any], waits: int) -> None:
+def check(results: Sequence[Any]) -> None:
+    """Raise Unavailable for what Redis refused, of a transaction the reason first."""
     within = [one for result in results if isinstance(result, list) for one in result]
     for result in within:
         if isinstance(result, Exception):
@@ -239,7 +246,12 @@ def _check(results: list[Any], waits: int) -> None:
     for result in results:
         if isinstance(result, Exception):
             raise Unavailable(f"the log refused: {result}")
+
+
+def check_waits(results: Sequence[Any], waits: int) -> None:
+    """Raise Unavailable when one of the waits at the end has not reached what is promised."""
     for reached in results[len(results) - waits :] if waits else ():
+        check((reached,))
         if (reached[0] if isinstance(reached, list) else reached) < 1:
             raise Unavailable("the action is not yet as durable as promised")
 
@@ -251,8 +263,21 @@ class Misconfigured(Exception):
 async def promise(client: Redis, durability: Durability) -> list[tuple[str | int, ...]]:
     """Check that this Redis keeps what it is given; the wait commands that `durability` needs after each flush.
 
-    Raises Misconfigured, and RedisError when Redis is away. Where CONFIG is forbidden it warns and believes.
+    Of a cluster every master is looked at. Raises Misconfigured, and RedisError when a server is away. Where CONFIG is
+    forbidden it warns and believes.
     """
+    try:
+        servers = await cluster.masters(client)
+    except cluster.NoCluster as error:
+        raise Misconfigured(f"{error}: write its URL as redis://…") from None
+    if isinstance(client, cluster.Cluster):
+        client.unchecked = False
+    elif (await client.info("cluster")).get("cluster_enabled"):
+        raise Misconfigured("this Redis is part of a cluster: write MILEPOST_STREAM_URL as redis+cluster://host:port,…")
+    return max([await _promise(server, durability) for server in servers], key=len)
+
+
+async def _promise(client: Redis, durability: Durability) -> list[tuple[str | int, ...]]:
     try:
         config = await client.config_get("maxmemory-policy", "appendonly", "appendfsync")  # type: ignore[arg-type]
     except ResponseError:
@@ -288,10 +313,23 @@ async def _demand_waitaof(client: Redis) -> None:
 
 async def size(client: Redis, partitions: int) -> list[int]:
     """Bytes that each partition's stream takes in Redis."""
+    return [result or 0 for result in await _sizes(client, partitions).execute()]
+
+
+async def backlog(client: Redis, partitions: int) -> int:
+    """Bytes of all streams; of a cluster those on nodes that answer. Raises RedisError when none does."""
+    found = await _sizes(client, partitions).execute(raise_on_error=False)
+    known = [result or 0 for result in found if not isinstance(result, Exception)]
+    if not known:
+        raise found[0]
+    return sum(known)
+
+
+def _sizes(client: Redis, partitions: int) -> Pipeline:
     pipe = client.pipeline(transaction=False)
     for partition in range(partitions):
         pipe.memory_usage(keys.actions(partition))
-    return [result or 0 for result in await pipe.execute()]
+    return pipe
 
 
 async def lags(client: Redis, partitions: int) -> list[float]:
@@ -313,19 +351,29 @@ async def watermark(client: Redis, partitions: int, now: datetime) -> datetime:
     return now - timedelta(seconds=max(await lags(client, partitions))) - UNDER_WAY
 
 
-async def read(client: Redis, partition: int, after: Position, count: int) -> tuple[str, list[Entry]]:
-    """The stream's generation (made when it has none) and up to `count` entries behind `after`, READ_BYTES about."""
+async def read(
+    client: Redis, partition: int, after: Position, count: int, server: Server | None = None
+) -> tuple[str, list[Entry]]:
+    """The stream's generation (made when it has none) and up to `count` entries behind `after`, READ_BYTES about.
+
+    With `server` the generation is "<generation>/<run id of the server that was read>".
+    """
     pipe = client.pipeline(transaction=False)
+    if asks := server is not None and server.is_many:
+        # First: where the slot moves in between, what is noted is the older server, and the next read begins anew.
+        pipe.execute_command("EVAL", _RUN_ID, 1, keys.actions(partition))
     pipe.get(keys.generation(partition))
     _range(pipe, partition, after, min(count, CHUNK))
-    generation, rows = await pipe.execute()
+    *asked, generation, rows = await pipe.execute()
+    run_id = asked[0].decode() if asks else server.run_id if server is not None else ""
     found, asked = _entries(rows), CHUNK
     while len(rows) == asked and len(found) < count and sum(len(entry.body) for entry in found) < READ_BYTES:
         asked = min(count - len(found), CHUNK)
         pipe = client.pipeline(transaction=False)
         (rows,) = await _range(pipe, partition, found[-1].position, asked).execute()
         found += _entries(rows)
-    return (await _begin(client, partition) if generation is None else generation).decode(), found
+    text = (await _begin(client, partition) if generation is None else generation).decode()
+    return text if server is None else f"{text}/{run_id}", found
 
 
 def _range(pipe: Pipeline, partition: int, after: Position, count: int) -> Pipeline:

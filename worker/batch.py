@@ -75,13 +75,12 @@ async def run(
         if moved:
             cursor.forget()
         # 2 read. Nothing has changed yet.
-        generation, entries = await stream.read(client, partition, position, cursor.count)
-        generation = f"{generation}/{server.run_id}"
+        generation, entries = await stream.read(client, partition, position, cursor.count, server)
         if await _lost(client, partition, row["generation"], generation, position, bool(entries)):
             position, reread = stream.START, max(position, reread)
             # Nothing below its newest id comes any more: with nothing left to read that is the position.
             end = await stream.last_position(client, partition)
-            _, entries = await stream.read(client, partition, position, cursor.count)
+            generation, entries = await stream.read(client, partition, position, cursor.count, server)
             await models.forget(client, partition, generation, position if entries else end, ())
             await models.forget_all(client, partition)
             await live.again(client, partition)

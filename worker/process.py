@@ -18,9 +18,8 @@ import prometheus_client
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db import connect, ending, keys, log, partitions, stream
+from db import connect, ending, keys, lanes, log, partitions, stream
 from db.settings import Settings, stop
-from db.stream import Log
 from worker import drain, schedule
 from worker.drain import Drain
 from worker.follow_ups import FollowUps
@@ -41,7 +40,7 @@ async def run(settings: Settings) -> None:
     server = connect.Server()
     client = connect.redis(settings.log_url, connections=4 * settings.partitions + 8, server=server)
     pool = await drain.pool(settings)
-    journal = Log(client, settings.partitions, sys.maxsize)
+    journal = lanes.log(client, settings.partitions, sys.maxsize)
     follow_ups = FollowUps(pool, journal)
     outbox = Outbox(settings)
     draining = Drain(settings, pool, client, server, follow_ups, outbox)

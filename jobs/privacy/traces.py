@@ -8,7 +8,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from db import keys, stream
+from db import cluster, keys, stream
 from jobs.courses import models as course_models
 from jobs.onboarding import family as onboarding
 from jobs.usage import view
@@ -28,7 +28,8 @@ async def models(client: Redis, partitions: int, user_id: str) -> list[str]:
         view.name(subject),
     )
     courses = _GLOB.sub(r"\\\1", keys.model(partition, course_models.course_name(user_id, ""))) + "*"
-    found = [key.decode() async for key in client.scan_iter(match=courses, count=SCANNED)]
+    server = await cluster.owner(client, courses)
+    found = [key.decode() async for key in server.scan_iter(match=courses, count=SCANNED)]
     return [*(keys.model(partition, name) for name in names), *found]
 
 
@@ -38,8 +39,9 @@ async def forget(client: Redis, partitions: int, user_id: str) -> None:
     partition = stream.partition_of(subject, partitions)
     await _unlink(client, [*await models(client, partitions, user_id), keys.live(partition, subject)])
     await client.zrem(keys.listened(partition), subject)
-    counted = [key async for key in client.scan_iter(match=f"*{keys.RATES}*", count=SCANNED)]
-    await _unlink(client, [key for key in counted if subject.encode() in key])
+    for server in await cluster.masters(client):
+        counted = [key async for key in server.scan_iter(match=f"*{keys.RATES}*", count=SCANNED)]
+        await _unlink(client, [key for key in counted if subject.encode() in key])
 
 
 async def forget_sessions(client: Redis, partition: int, sessions: Iterable[str], subjects: Iterable[str]) -> None:

@@ -23,9 +23,8 @@ from redis.asyncio import Redis
 
 from api import app, waiting
 from api.state import STATE, State
-from db import connect, ending, partitions, service_keys
+from db import connect, ending, lanes, partitions, service_keys
 from db.settings import Settings
-from db.stream import Log
 from tests.conftest import _clone, _drop
 from worker import drain, process
 from worker.drain import Drain
@@ -158,7 +157,7 @@ async def _drain(settings: Settings) -> asyncio.Task[None]:
         server = connect.Server()
         client = connect.redis(settings.log_url, server=server)
         pool = await drain.pool(settings)
-        journal = Log(client, settings.partitions, sys.maxsize)
+        journal = lanes.log(client, settings.partitions, sys.maxsize)
         journal.refusal = None
         journal.start()
         try:

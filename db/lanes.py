@@ -1,0 +1,185 @@
+"""The log and the shared commands on Redis Cluster: a lane for each node; one that is away holds up no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.exceptions import ClusterDownError
+
+from db import cluster, keys, slots, stream
+from db.cluster import Cluster
+from db.slots import Address
+from db.stream import Append, Log, Unavailable
+from db.wire import Command, Shared
+
+
+def log(client: Redis, partitions: int, limit: int) -> Log:
+    """The appending side, for one server or for a cluster."""
+    return ClusterLog(client, partitions, limit) if isinstance(client, Cluster) else Log(client, partitions, limit)
+
+
+def shared(client: Redis) -> Shared:
+    """Commands of all concurrent requests in one packet, for one server or to each node of a cluster."""
+    return ClusterShared(client) if isinstance(client, Cluster) else Shared(client)
+
+
+class ClusterLog(Log):
+    """A `Log` for each node. What spans several nodes is accepted when all of them have their part of it."""
+
+    def __init__(self, client: Cluster, partitions: int, limit: int) -> None:
+        super().__init__(client, partitions, limit)
+        self.cluster = client
+        self._slots = [slots.of_partition(partition) for partition in range(partitions)]
+        self._lanes: dict[Address, _Lane] = {}
+
+    def start(self) -> None:
+        """Begin to flush, on the running loop."""
+        self._loop = asyncio.get_running_loop()
+
+    async def stop(self) -> None:
+        """Let what has been appended go out, then stop; what comes now is refused."""
+        self._closing = True
+        await asyncio.gather(*(lane.stop() for lane in self._lanes.values()))
+
+    def append(self, records: Iterable[tuple[int, bytes]]) -> asyncio.Future[str]:
+        """As Log's. Where one node fails, the others may have their part: the same ids should be sent again."""
+        self._admit()
+        parts: dict[_Lane, list[tuple[int, bytes]]] = {}
+        for record in records:
+            parts.setdefault(self._lane(record[0]), []).append(record)
+        futures = [lane.append(part) for lane, part in parts.items()]
+        return futures[0] if len(futures) == 1 else self._loop.create_task(_all(futures))
+
+    def _lane(self, partition: int) -> _Lane:
+        address = self.cluster.address(self._slots[partition])
+        if address is None:
+            self.cluster.failed()
+            raise Unavailable("no node of the cluster has the partition")
+        if address not in self._lanes:
+            lane = self._lanes[address] = _Lane(self, self.cluster.node(address))
+            lane.start()
+        return self._lanes[address]
+
+
+async def _all(futures: Sequence[asyncio.Future[str]]) -> str:
+    found = await asyncio.gather(*futures, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    texts = [part for one in found if isinstance(one, str) for part in one.split(",") if part]
+    return ",".join(sorted(texts, key=lambda text: int(text.partition(".")[0])))
+
+
+class _Lane(Log):
+    """What goes to one node: one packet for all of its partitions, each by itself in or not in."""
+
+    def __init__(self, whole: ClusterLog, client: Redis) -> None:
+        super().__init__(client, whole.partitions, whole.limit)
+        self.whole = whole
+        self.refusal = None
+        self._failed: dict[int, Unavailable] = {}
+
+    async def _flush(self, entries: list[tuple[int, list[bytes]]]) -> list[str]:
+        self._failed = {}
+        places: dict[int, list[int]] = {}
+        for place, (partition, _) in enumerate(entries):
+            places.setdefault(partition, []).append(place)
+        packets = {one: self._packet(one, [entries[place][1] for place in held]) for one, held in places.items()}
+        waits = self.whole.waits
+        try:
+            answers = await self._wire.send([*(one for packet in packets.values() for one in packet), *waits])
+        except BaseException:
+            self.whole.cluster.failed()
+            raise
+        stream.check_waits(answers, len(waits))
+        positions = [""] * len(entries)
+        at = 0
+        for partition, packet in packets.items():
+            found = await self._settled(partition, packet, answers[at : at + len(packet)])
+            at += len(packet)
+            for place, position in zip(places[partition], found, strict=True):
+                if isinstance(position, Unavailable):
+                    self._failed[place] = position
+                else:
+                    positions[place] = position
+        return positions
+
+    def _packet(self, partition: int, groups: Sequence[Sequence[bytes]]) -> list[Command]:
+        commands: list[Command] = []
+        for records in groups:
+            body = stream.pack(records)
+            self.whole.backlog += len(body)
+            commands.append(("XADD", keys.actions(partition), "*", "b", body))
+        return [("MULTI",), *commands, ("EXEC",)] if len(commands) > 1 else commands
+
+    async def _settled(self, partition: int, packet: Sequence[Command], answers: list[Any]) -> list[Any]:
+        """The position of each entry of one partition, or why it may not be in."""
+        number = max(1, len(packet) - 2)
+        waits = self.whole.waits
+        try:
+            if (led := cluster.redirect(answers)) is not None:
+                found = await self.whole.cluster.follow(slots.of_partition(partition), [*packet, *waits], led)
+                stream.check_waits(found, len(waits))
+                answers = found[: len(packet)]
+            if any(isinstance(one, ClusterDownError) for one in answers):
+                self.whole.cluster.failed()
+            stream.check(answers)
+        except Unavailable as error:
+            return [error] * number
+        except cluster.AWAY as error:
+            self.whole.cluster.failed()
+            return [Unavailable(f"the log did not answer: {error}")] * number
+        return [one.decode() for one in (answers[-1] if len(packet) > 1 else answers)]
+
+    def _answer(self, callers: list[Append], entries: list[tuple[int, list[bytes]]], positions: list[str]) -> None:
+        if self._failed:
+            for caller in callers:
+                error = next((self._failed[place] for place in caller.places if place in self._failed), None)
+                if error is not None:
+                    self._fail([caller], error)
+        super()._answer(callers, entries, positions)
+
+
+class ClusterShared(Shared):
+    """A `Shared` for each node."""
+
+    def __init__(self, client: Cluster) -> None:
+        super().__init__(client)
+        self.cluster = client
+        self._lanes: dict[Address, Shared] = {}
+
+    def start(self) -> None:
+        """Begin to send, on the running loop."""
+        self._loop = asyncio.get_running_loop()
+
+    async def stop(self) -> None:
+        """End; who still waits is told so."""
+        await asyncio.gather(*(lane.stop() for lane in self._lanes.values()))
+
+    def get(self, key: str) -> asyncio.Future[Any]:
+        """The value of a key; the future raises RedisError when its node does not answer."""
+        return self._loop.create_task(self._sent(key, ("GET", key)))
+
+    def ask(self, command: Command) -> asyncio.Future[Any]:
+        """The answer of one command. Whether one that failed was carried out is not known, and it is not sent again."""
+        return self._loop.create_task(self._sent(slots.key(command), command))
+
+    async def _sent(self, key: str | bytes | None, command: Command) -> Any:
+        address = self.cluster.address(slots.of_key(key or b""))
+        if address is None:
+            return await self.cluster.execute_command(*command)
+        if address not in self._lanes:
+            lane = self._lanes[address] = Shared(self.cluster.node(address))
+            lane.start()
+        lane = self._lanes[address]
+        try:
+            return await (lane.get(str(key)) if command[0] == "GET" else lane.ask(command))
+        except cluster.REDIRECTS:
+            return await self.cluster.execute_command(*command)
+        except (exceptions.ConnectionError, ClusterDownError):
+            self.cluster.failed()
+            raise

@@ -359,13 +359,13 @@ async def read(
     With `server` the generation is "<generation>/<run id of the server that was read>".
     """
     pipe = client.pipeline(transaction=False)
-    if asks := server is not None and server.is_many:
+    if server is not None and server.is_many:
         # First: where the slot moves in between, what is noted is the older server, and the next read begins anew.
         pipe.execute_command("EVAL", _RUN_ID, 1, keys.actions(partition))
     pipe.get(keys.generation(partition))
     _range(pipe, partition, after, min(count, CHUNK))
-    *asked, generation, rows = await pipe.execute()
-    run_id = asked[0].decode() if asks else server.run_id if server is not None else ""
+    *told, generation, rows = await pipe.execute()
+    run_id = told[0].decode() if told else server.run_id if server is not None else ""
     found, asked = _entries(rows), CHUNK
     while len(rows) == asked and len(found) < count and sum(len(entry.body) for entry in found) < READ_BYTES:
         asked = min(count - len(found), CHUNK)

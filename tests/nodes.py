@@ -95,7 +95,7 @@ class Nodes:
     async def settled(self) -> None:
         """Wait until every node knows of every slot and takes commands."""
         for node in self.nodes:
-            await until(lambda node=node: self._is_settled(node))  # type: ignore[misc]
+            await until(lambda node=node: self._is_settled(node))
 
     async def _is_settled(self, node: Node) -> bool:
         info = await node.info()

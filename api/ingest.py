@@ -20,7 +20,8 @@ from api.errors import Problem
 from api.inflate import inflated
 from api.state import STATE, State
 from db import metrics, stream
-from jobs.action import Action, Rejected, Sender, accept
+from jobs import door
+from jobs.action import Action, Rejected, Sender
 from jobs.catalog import Catalog
 from jobs.families import BY_KIND, KINDS
 
@@ -152,7 +153,7 @@ def judge(
         try:
             if isinstance(draft, Rejected):
                 raise draft
-            good.append(accept(draft, KINDS, sender, now, catalog))
+            good.append(door.accept(draft, KINDS, sender, now, catalog))
         except Rejected as error:
             shown = given if given is not None and len(given) <= 256 else None
             rejected.append(Rejection(index, error.code, error.message, shown, error.path))

@@ -15,8 +15,9 @@ from api import beacons, docs_page, ingest
 from api.errors import CODES
 from api.operation import JSON, Json, Operation
 from api.operations import OPERATIONS, PARAMETERS, TYPES
-from jobs.action import Draft, Kind
+from jobs.action import Draft
 from jobs.families import FAMILIES, KINDS
+from jobs.kind import Kind
 from jobs.tracking.session import Session
 
 REF: Final = "#/components/schemas/"

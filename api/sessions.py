@@ -13,8 +13,9 @@ from api import reads, who
 from api.errors import Problem
 from api.state import State
 from jobs.action import Sender
-from jobs.tracking.family import AUTO, QUERIES, encode
+from jobs.tracking.family import QUERIES
 from jobs.tracking.session import Session
+from jobs.tracking.states import AUTO, encode
 
 _FORM: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
 """An id as clients may choose it, or one of ours, which is longer by what we put around it."""

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import asyncpg
 
-from jobs.action import Action, Kind
+from jobs.action import Action
+from jobs.kind import Kind
 
 Outcome = dict[str, Any]
 Row = tuple[Any, ...]

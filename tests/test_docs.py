@@ -23,9 +23,10 @@ from bench.rows import Row
 from db import dev, metrics, models, stream
 from db.settings import Settings
 from db.state import State
-from jobs import action
-from jobs.action import Draft, Kind
+from jobs import action, door
+from jobs.action import Draft
 from jobs.families import KINDS
+from jobs.kind import Kind
 from jobs.tracking import session
 from tests.api.service import Service, running
 from worker import apply, batch, drain, seen
@@ -324,11 +325,11 @@ def test_the_limits_named_are_those_of_the_code() -> None:
     for words in (
         f"up to {body.MAX_ACTIONS:,} in `actions`",
         f"{app.BODY_BYTES >> 20} MiB unpacked",
-        f"more than {action.AHEAD.seconds // 60} minutes ahead",
-        f"More than {action.BEHIND.days} days back",
-        f"Before {action.EARLIEST.year}",
-        f"{action.MAX_BYTES >> 10} KiB for an action",
-        f"{action.MAX_DEPTH} levels, {action.MAX_KEYS:,} keys",
+        f"more than {door.AHEAD.seconds // 60} minutes ahead",
+        f"More than {door.BEHIND.days} days back",
+        f"Before {door.EARLIEST.year}",
+        f"{door.MAX_BYTES >> 10} KiB for an action",
+        f"{door.MAX_DEPTH} levels, {door.MAX_KEYS:,} keys",
         f"({ingest.MAX_WAIT:.0f} s at most)",
         f"(`flags` {action.CLAMPED})",
         f"flagged ({action.LATE})",

@@ -20,7 +20,8 @@ from api.state import STATE, State
 from api.updates import Update
 from api.usage import subjects
 from jobs.action import Draft, Sender, is_id
-from jobs.usage.kinds import DEFAULT_TTL, MAX_TTL, Delta, Id, Name, Positive
+from jobs.kind import Id
+from jobs.usage.kinds import DEFAULT_TTL, MAX_TTL, Delta, Name, Positive
 from jobs.usage.plan_catalog import Most
 
 

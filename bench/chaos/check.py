@@ -16,8 +16,8 @@ from bench.chaos.command import command
 from bench.chaos.ledger import TABLES, Body, Ledger, subject
 from bench.chaos.system import PARTITIONS, System, Violation
 from db import keys, sql, stream
-from jobs.tracking.family import encode
 from jobs.tracking.session import COLUMNS, Session
+from jobs.tracking.states import encode
 
 QUERIES: Final = sql.load((Path(__file__).parent / "sessions.sql").read_text())
 SHOWN: Final = 10

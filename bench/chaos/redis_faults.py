@@ -13,8 +13,8 @@ from bench.chaos.ledger import Body, subject
 from bench.chaos.stage import Figures, Stage, demand, stage, until
 from bench.chaos.system import PARTITIONS
 from db import keys, stream
-from jobs import catalog
-from jobs.action import Draft, Sender, accept
+from jobs import catalog, door
+from jobs.action import Draft, Sender
 from jobs.families import KINDS
 
 HEADROOM: Final = 2 << 20
@@ -25,7 +25,7 @@ SERVICE: Final = Sender("chaos", "service", frozenset(("ingest",)))
 def record(body: Body) -> bytes:
     """An action as the API would put it into the log."""
     draft = msgspec.json.decode(msgspec.json.encode(body), type=Draft)
-    return msgspec.msgpack.encode(accept(draft, KINDS, SERVICE, datetime.now(UTC), catalog.default()))
+    return msgspec.msgpack.encode(door.accept(draft, KINDS, SERVICE, datetime.now(UTC), catalog.default()))
 
 
 def partition(body: Body) -> int:

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from db import sql
 from jobs.courses.certificate import Rule
-from jobs.courses.kinds import ID_PATTERN, Id
+from jobs.kind import ID_PATTERN, Id
 
 QUERIES: Final = sql.read("course_catalog")
 MOST_LESSONS: Final = 2000

@@ -10,13 +10,14 @@ import asyncpg
 import msgspec
 
 from db import settings
-from jobs.action import Action, Kind
+from jobs.action import Action
 from jobs.courses import models
 from jobs.courses import states as course_states
 from jobs.courses.fold import FOLDS, Deferred, Refused
 from jobs.courses.kinds import KINDS
 from jobs.courses.states import QUERIES, USER, States
 from jobs.family import Emitted, Facts, Item, Live, Outcome, Refusal, Row, StateTable
+from jobs.kind import Kind
 
 _encode: Final = msgspec.json.Encoder().encode
 

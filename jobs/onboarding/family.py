@@ -13,9 +13,10 @@ from msgspec import Meta
 
 from db import sql
 from jobs import catalog as catalogs
-from jobs.action import OURS, Action, Draft, Kind, Rejected, Role
+from jobs.action import OURS, Action, Rejected
 from jobs.catalog import Catalog
 from jobs.family import Effect, Emitted, Facts, Item, Live, Outcome, Row, StateTable
+from jobs.kind import ANYBODY, Kind, Payload, of_user
 from jobs.onboarding import checklist as fold
 from jobs.onboarding.checklist import Checklist, Closed, Done, Qualified
 
@@ -28,11 +29,7 @@ ProjectId = Annotated[str, Meta(min_length=1, max_length=256)]
 Seconds = Annotated[float, Meta(ge=0, le=31_622_400)]
 
 
-class _Payload(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
-    pass
-
-
-class ActionCompleted(_Payload):
+class ActionCompleted(Payload):
     """A user has done one of the catalog's actions; the first time is told as `isFirstTime`."""
 
     action: ActionName
@@ -40,23 +37,18 @@ class ActionCompleted(_Payload):
     metadata: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
-class StepCompleted(_Payload):
+class StepCompleted(Payload):
     """A step of the checklist is done, also one that was skipped before."""
 
     step: StepName
     time_spent_seconds: Seconds | None = None
 
 
-class StepSkipped(_Payload):
+class StepSkipped(Payload):
     """A step of the checklist is left out; one that is completed stays so."""
 
     step: StepName
     time_spent_seconds: Seconds | None = None
-
-
-def user_subject(draft: Draft) -> str | None:
-    """The user."""
-    return None if draft.user_id is None else "user:" + draft.user_id
 
 
 def _known_action(payload: ActionCompleted, catalog: Catalog) -> None:
@@ -72,7 +64,6 @@ def _known_step(payload: StepCompleted | StepSkipped, catalog: Catalog) -> None:
         raise Rejected("unknown_step", f"no step {payload.step!r}; there are {', '.join(known)}", "$.data.step")
 
 
-_ALL: Final[frozenset[Role]] = frozenset(("user", "service", "admin"))
 _COLUMNS: Final = (
     *("subject", "id", "kind", "user_id", "org_id", "data", "outcome", "qualifies"),
     *("at", "received_at", "flags"),
@@ -106,9 +97,9 @@ class Onboarding:
     name = "onboarding"
     group = "progress"
     kinds: Sequence[Kind] = (
-        Kind(DONE, ActionCompleted, user_subject, _ALL, objects=("metadata",), check=_known_action),
-        Kind(COMPLETED, StepCompleted, user_subject, _ALL, check=_known_step),
-        Kind(SKIPPED, StepSkipped, user_subject, _ALL, check=_known_step),
+        Kind(DONE, ActionCompleted, of_user, ANYBODY, objects=("metadata",), check=_known_action),
+        Kind(COMPLETED, StepCompleted, of_user, ANYBODY, check=_known_step),
+        Kind(SKIPPED, StepSkipped, of_user, ANYBODY, check=_known_step),
     )
     facts: Sequence[Facts] = (Facts("onboarding_events", _COLUMNS, QUERIES["known_onboarding_events"]),)
 

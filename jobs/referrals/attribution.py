@@ -16,6 +16,7 @@ from msgspec import Meta
 from jobs.action import OURS, Action
 from jobs.catalog import Rewards
 from jobs.family import Effect, Emitted, Live, Outcome
+from jobs.kind import Payload
 
 Side = Literal["referrer", "referred"]
 RewardKey = tuple[str, str, Side]
@@ -24,25 +25,21 @@ OrgId = Annotated[str, Meta(min_length=1, max_length=128)]
 REWARDED: Final = "referral.rewarded"
 
 
-class _Payload(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
-    pass
-
-
-class CodeRequested(_Payload):
+class CodeRequested(Payload):
     """The organisation wants its code."""
 
 
-class SignedUp(_Payload):
+class SignedUp(Payload):
     """The organisation came by somebody's code."""
 
     code: Code
 
 
-class Qualified(_Payload):
+class Qualified(Payload):
     """The organisation has done what completes its referral."""
 
 
-class Rewarded(_Payload):
+class Rewarded(Payload):
     """A completed referral is rewarded: told to the referrer first, then to the referred organisation."""
 
     referrer_org_id: OrgId

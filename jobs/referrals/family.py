@@ -17,15 +17,14 @@ import msgspec
 
 from db import sql
 from jobs import catalog
-from jobs.action import Action, Draft, Kind, Role
+from jobs.action import Action, Draft
 from jobs.family import Emitted, Facts, Item, Outcome, Row, StateTable
+from jobs.kind import ANYBODY, HOUSE, Kind
 from jobs.referrals import attribution, codes
 from jobs.referrals.attribution import FOLDS, Organisation, Referral, Reward, States
 
 QUERIES: Final = sql.read("referrals")
 EVENTS: Final = "referral_events"
-_ANYBODY: Final[frozenset[Role]] = frozenset(("user", "service", "admin"))
-_HOUSE: Final[frozenset[Role]] = frozenset(("service", "admin"))
 _outcome: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -40,10 +39,10 @@ class Referrals:
     name = "referral"
     group = "referral"
     kinds: Sequence[Kind] = (
-        Kind("referral.code_requested", attribution.CodeRequested, subject, _ANYBODY),
-        Kind("referral.signed_up", attribution.SignedUp, subject, _ANYBODY),
-        Kind("referral.qualified", attribution.Qualified, subject, _HOUSE),
-        Kind(attribution.REWARDED, attribution.Rewarded, subject, _HOUSE),
+        Kind("referral.code_requested", attribution.CodeRequested, subject, ANYBODY),
+        Kind("referral.signed_up", attribution.SignedUp, subject, ANYBODY),
+        Kind("referral.qualified", attribution.Qualified, subject, HOUSE),
+        Kind(attribution.REWARDED, attribution.Rewarded, subject, HOUSE),
     )
     facts: Sequence[Facts] = (
         Facts(

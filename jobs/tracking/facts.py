@@ -15,46 +15,47 @@ import msgspec
 from db import sql
 from jobs.action import Action
 from jobs.family import Difference
-from jobs.tracking import family
+from jobs.tracking import kinds, rows
 from jobs.tracking import session as fold
 from jobs.tracking.session import COLUMNS, IDLE, Session
 
 QUERIES: Final = sql.read("session_facts")
+SESSIONS: Final = sql.read("tracking")
 PREFETCH: Final = 2000
 _NULL: Final = msgspec.Raw(b"null")
 
 
 def _interaction(row: asyncpg.Record) -> tuple[str, Any]:
     seen = (row["device_type"], row["viewport_width"], row["viewport_height"])
-    device = None if seen == fold.NO_DEVICE else family.DeviceInfo(*seen)
-    return "interaction.recorded", family.InteractionRecorded(row["event_type"], row["category"], device_info=device)
+    device = None if seen == fold.NO_DEVICE else kinds.DeviceInfo(*seen)
+    return "interaction.recorded", kinds.InteractionRecorded(row["event_type"], row["category"], device_info=device)
 
 
 def _snapshot(row: asyncpg.Record) -> tuple[str, Any]:
-    saved = family.ConfigurationSaved(_NULL, row["trigger_event"], row["total_price"], row["completion_percentage"])
+    saved = kinds.ConfigurationSaved(_NULL, row["trigger_event"], row["total_price"], row["completion_percentage"])
     return "configuration.saved", saved
 
 
 def _metric(row: asyncpg.Record) -> tuple[str, Any]:
-    return "metric.recorded", family.MetricRecorded(row["metric_name"], row["value"])
+    return "metric.recorded", kinds.MetricRecorded(row["metric_name"], row["value"])
 
 
 def _event(row: asyncpg.Record) -> tuple[str, Any]:
     kind: str = row["kind"]
-    payload = family.EventTracked(row["event"]) if kind == "event.tracked" else _EMPTY[kind]
+    payload = kinds.EventTracked(row["event"]) if kind == "event.tracked" else _EMPTY[kind]
     return kind, payload
 
 
 _EMPTY: Final[Mapping[str, msgspec.Struct]] = {
-    "page.viewed": family.PageViewed(),
-    "user.identified": family.UserIdentified(),
-    "session.ended": family.SessionEnded(),
+    "page.viewed": kinds.PageViewed(),
+    "user.identified": kinds.UserIdentified(),
+    "session.ended": kinds.SessionEnded(),
 }
 _PAYLOADS: Final[Mapping[str, Callable[[asyncpg.Record], tuple[str, Any]]]] = {
-    family.INTERACTIONS: _interaction,
-    family.SNAPSHOTS: _snapshot,
-    family.METRICS: _metric,
-    family.EVENTS: _event,
+    rows.INTERACTIONS: _interaction,
+    rows.SNAPSHOTS: _snapshot,
+    rows.METRICS: _metric,
+    rows.EVENTS: _event,
 }
 
 
@@ -80,7 +81,7 @@ class Sessions:
     async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Session | None]:
         """The rows; None for a session that began to arrive before the oldest day of facts."""
         oldest: datetime | None = await conn.fetchval(QUERIES["oldest_day"])
-        rows = [Session(*row) for row in await conn.fetch(family.QUERIES["load_sessions"], keys)]
+        rows = [Session(*row) for row in await conn.fetch(SESSIONS["load_sessions"], keys)]
         return {row.session_id: None if oldest is None or row.received_at < oldest else row for row in rows}
 
     async def rebuilt(
@@ -108,7 +109,7 @@ class Sessions:
     async def save(self, conn: asyncpg.Connection, rows: Sequence[Session]) -> None:
         """The upsert of the worker."""
         ordered = [msgspec.structs.astuple(row) for row in sorted(rows, key=lambda row: row.session_id)]
-        await conn.execute(family.QUERIES["save_sessions"], *map(list, zip(*ordered, strict=True)))
+        await conn.execute(SESSIONS["save_sessions"], *map(list, zip(*ordered, strict=True)))
 
     async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
         """Sessions without any fact."""
@@ -127,4 +128,4 @@ def _fold(found: dict[str, Session], row: asyncpg.Record, kind: str, payload: An
     if session is None:
         session = found[key] = fold.opened(action, key)
     fold.touch(session, action)
-    family.FOLDS[kind](payload, session, action)
+    rows.FOLDS[kind](payload, session, action)

@@ -11,8 +11,9 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from jobs.action import Action, Kind
+from jobs.action import Action
 from jobs.family import Emitted, Facts, Item, Live, Outcome, Refusal, Row, StateTable
+from jobs.kind import Kind
 from jobs.usage import records, view
 from jobs.usage import states as usage_states
 from jobs.usage.fold import FOLDS

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from jobs.action import Draft, Kind, Rejected, Role
+from jobs.action import Draft, Rejected, Role
 from jobs.catalog import Catalog
+from jobs.kind import ANYBODY, HOUSE, Id, Kind, Payload
 from jobs.usage import periods
 from jobs.usage.plan_catalog import Most
 
@@ -24,16 +25,10 @@ Delta = Annotated[int, Meta(ge=-MOST, le=MOST)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, examples=["DIAGRAM_UPLOAD"])]
 PlanWord = Annotated[str, Meta(min_length=1, max_length=64, examples=["PROFESSIONAL"])]
 Zone = Annotated[str, Meta(min_length=1, max_length=64, examples=["Europe/Berlin"])]
-ID_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+$(?!\n)"
-Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=ID_PATTERN)]
 Moment = Annotated[datetime, Meta(tz=True)]
 
 
-class _Payload(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
-    pass
-
-
-class Recorded(_Payload):
+class Recorded(Payload):
     """Something was used. It never fails and may pass a limit; `at` says in which period. A gauge takes less than 0."""
 
     action: Name
@@ -42,7 +37,7 @@ class Recorded(_Payload):
     metadata: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
-class Consumed(_Payload):
+class Consumed(Payload):
     """Use if it is allowed: checked and counted in one."""
 
     action: Name
@@ -52,7 +47,7 @@ class Consumed(_Payload):
     metadata: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
-class Reserved(_Payload):
+class Reserved(Payload):
     """Hold a quantity for `ttl` seconds, if it is allowed. The reservation has the id of this action."""
 
     action: Name
@@ -63,20 +58,20 @@ class Reserved(_Payload):
     metadata: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
-class Committed(_Payload):
+class Committed(Payload):
     """Use what was reserved, or a part of it: the rest is free again."""
 
     reservation_id: Id
     quantity: Positive | None = None
 
 
-class Released(_Payload):
+class Released(Payload):
     """Nothing of what was reserved is used."""
 
     reservation_id: Id
 
 
-class Adjusted(_Payload):
+class Adjusted(Payload):
     """A correction; `at` says in which period. What is used never becomes less than 0."""
 
     action: Name
@@ -84,14 +79,14 @@ class Adjusted(_Payload):
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
 
 
-class PlanChanged(_Payload):
+class PlanChanged(Payload):
     """An upgrade holds at once, a downgrade from the period's end on, unless `effectiveAt` says otherwise."""
 
     plan: PlanWord
     effective_at: Moment | None = None
 
 
-class LimitsSet(_Payload):
+class LimitsSet(Payload):
     """A limit of this subject's own in the place of the plan's; null is unlimited. `removed`: the plan's again."""
 
     action: Name
@@ -101,7 +96,7 @@ class LimitsSet(_Payload):
     overage_cap: Most | None = None
 
 
-class AccountSet(_Payload):
+class AccountSet(Payload):
     """Zone and billing, from the next period on. `anchorAt`: the day of the month is that of an anniversary."""
 
     zone: Zone | None = None
@@ -173,23 +168,21 @@ def _check_moment(moment: datetime | None, name: str) -> None:
         raise Rejected("invalid_data", "a time between 1901 and 2999", f"$.data.{name}")
 
 
-_ANYBODY: Final[frozenset[Role]] = frozenset(("user", "service", "admin"))
-_HOUSE: Final[frozenset[Role]] = frozenset(("service", "admin"))
 _FREE: Final = ("metadata",)
 
 KINDS: Final[Sequence[Kind]] = (
     Kind(
-        *("usage.recorded", Recorded, subject, _ANYBODY),
+        *("usage.recorded", Recorded, subject, ANYBODY),
         objects=_FREE,
         check=_check_recorded,
         restrict=_restrict_recorded,
     ),
-    Kind("usage.consumed", Consumed, subject, _ANYBODY, objects=_FREE, check=_known_meter),
-    Kind("usage.reserved", Reserved, subject, _ANYBODY, objects=_FREE, check=_known_meter),
-    Kind("usage.committed", Committed, subject, _ANYBODY),
-    Kind("usage.released", Released, subject, _ANYBODY),
-    Kind("usage.adjusted", Adjusted, subject, _HOUSE, check=_check_adjusted),
-    Kind("plan.changed", PlanChanged, subject, _HOUSE, check=_check_plan),
-    Kind("usage.limits_set", LimitsSet, subject, _HOUSE, check=_check_limits),
-    Kind("usage.account_set", AccountSet, subject, _HOUSE, check=_check_account),
+    Kind("usage.consumed", Consumed, subject, ANYBODY, objects=_FREE, check=_known_meter),
+    Kind("usage.reserved", Reserved, subject, ANYBODY, objects=_FREE, check=_known_meter),
+    Kind("usage.committed", Committed, subject, ANYBODY),
+    Kind("usage.released", Released, subject, ANYBODY),
+    Kind("usage.adjusted", Adjusted, subject, HOUSE, check=_check_adjusted),
+    Kind("plan.changed", PlanChanged, subject, HOUSE, check=_check_plan),
+    Kind("usage.limits_set", LimitsSet, subject, HOUSE, check=_check_limits),
+    Kind("usage.account_set", AccountSet, subject, HOUSE, check=_check_account),
 )

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobs.action import AHEAD, BEHIND, CLAMPED, LATE
+from jobs.action import CLAMPED, LATE
+from jobs.door import AHEAD, BEHIND
 from tests.api.service import Service
 
 pytestmark = pytest.mark.usefixtures("quiet", "buries_nothing")

@@ -14,7 +14,7 @@ import pytest
 from api import reads, sessions
 from db import connect, keys, stream
 from db.settings import Settings
-from jobs.tracking.family import AUTO
+from jobs.tracking.states import AUTO
 from tests.api.service import Service, _drain, running
 from worker import batch
 from worker.batch import Cursor

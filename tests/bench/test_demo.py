@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from bench.traffic import SPAN, simulated
-from jobs import catalog
-from jobs.action import Draft, Rejected, Sender, accept
+from jobs import catalog, door
+from jobs.action import Draft, Rejected, Sender
 from jobs.families import KINDS
 from jobs.tracking.family import Tracking
 from tests.api.service import Service
@@ -34,7 +34,7 @@ def test_it_looks_like_a_configurator() -> None:
     sender = Sender("test", "service", frozenset({"ingest"}))
     for action in sent:
         try:
-            accept(msgspec.json.decode(json.dumps(action), type=Draft), KINDS, sender, END, catalog.default())
+            door.accept(msgspec.json.decode(json.dumps(action), type=Draft), KINDS, sender, END, catalog.default())
             good += 1
         except Rejected as error:
             codes.add(error.code)

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from jobs.action import Action, Draft
-from jobs.tracking.family import metric_subject, session_subject
+from jobs.tracking.kinds import metric_subject, session_subject
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 START = NOW - timedelta(hours=20)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from db import stored_catalog
 from jobs import catalog as catalogs
-from jobs.action import Action, Draft, Rejected, Sender, accept, is_id
+from jobs import door
+from jobs.action import Action, Draft, Rejected, Sender, is_id
 from jobs.families import KINDS
 from jobs.onboarding import checklist
 from jobs.onboarding import facts as onboarding_facts
@@ -247,7 +248,7 @@ def test_what_the_door_refuses(kind: str, data: dict[str, Any], code: str, path:
     sender = Sender("key:x", "service", frozenset(("ingest",)))
     draft = Draft(kind=kind, user_id="ada", data=msgspec.Raw(json.dumps(data).encode()))
     with pytest.raises(Rejected) as caught:
-        accept(draft, KINDS, sender, NOW, CATALOG)
+        door.accept(draft, KINDS, sender, NOW, CATALOG)
     assert (caught.value.code, caught.value.path) == (code, path)
 
 

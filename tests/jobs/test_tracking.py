@@ -19,8 +19,10 @@ from jobs.action import Action, Draft
 from jobs.families import BY_KIND, FAMILIES
 from jobs.family import Item
 from jobs.tracking import session as fold
-from jobs.tracking.family import States, Tracking, metric_subject, session_subject
+from jobs.tracking.family import Tracking
+from jobs.tracking.kinds import metric_subject, session_subject
 from jobs.tracking.session import Session
+from jobs.tracking.states import States
 from tests.jobs import oracle
 from tests.jobs.making import NOW, START, cuts, make, named, wandering
 from worker import apply

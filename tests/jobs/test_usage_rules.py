@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobs.action import Draft, Rejected, Role, Sender, accept
+from jobs import door
+from jobs.action import Draft, Rejected, Role, Sender
 from jobs.families import BY_KIND
 from tests.jobs.making import NOW
 from tests.jobs.metering import BEGIN, DAY, HOUR, SECOND, Memory, act, applied, catalog
@@ -303,7 +304,7 @@ def sent(kind: str, data: dict[str, Any], role: Role = "service") -> None:
     """Through the door."""
     sender = Sender("s", role, frozenset(("ingest",)), "ada" if role == "user" else None)
     draft = Draft(kind=kind, user_id="ada", data=msgspec.Raw(msgspec.json.encode(data)))
-    accept(draft, KINDS, sender, NOW, catalog)
+    door.accept(draft, KINDS, sender, NOW, catalog)
 
 
 @pytest.mark.parametrize(("kind", "data", "code", "path"), BAD)

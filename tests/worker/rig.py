@@ -18,8 +18,8 @@ from db.stream import Position
 from jobs.action import Action
 from jobs.families import FAMILIES
 from jobs.tracking import session as fold
-from jobs.tracking.family import encode
 from jobs.tracking.session import Session
+from jobs.tracking.states import encode
 from tests.jobs import oracle
 from worker import batch, drain
 from worker.apply import Applied

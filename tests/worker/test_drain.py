@@ -18,8 +18,8 @@ from redis.exceptions import ConnectionError as RedisGone
 
 from db import connect, keys, models, stream
 from jobs.action import Action
-from jobs.tracking.family import encode
 from jobs.tracking.session import Session
+from jobs.tracking.states import encode
 from tests.jobs.making import NOW, START, make
 from tests.worker import rig as rigs
 from tests.worker.rig import Rig, until

@@ -25,8 +25,8 @@ from arq.worker import Worker, func
 from redis.asyncio import Redis
 
 from db import keys
-from jobs.tracking.family import encode
 from jobs.tracking.session import Session
+from jobs.tracking.states import encode
 from tests.db.test_stream import ready, valkey
 from tests.jobs.making import NOW, make
 from tests.worker import rig as rigs

@@ -11,7 +11,7 @@ from api import answer, time_range, who
 from api.time_range import TimeRange
 from jobs.catalog import Onboarding
 from jobs.onboarding.checklist import percentage
-from jobs.onboarding.family import QUERIES
+from jobs.onboarding.rows import QUERIES
 
 
 async def read(request: web.Request) -> web.Response:

@@ -15,8 +15,9 @@ from api import answer, form, reads, updates, who
 from api.state import STATE, State
 from jobs.action import Draft, Sender
 from jobs.onboarding import checklist as fold
-from jobs.onboarding import family as onboarding
+from jobs.onboarding import rows as stored
 from jobs.onboarding.checklist import Checklist
+from jobs.onboarding.kinds import COMPLETED, DONE, SKIPPED
 
 
 class ProgressUpdate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -78,13 +79,13 @@ async def _read(request: web.Request) -> tuple[Checklist, bool, dict[str, str]]:
 
 async def held(state: State, user_id: str) -> Checklist:
     """As it stands; of a user who has done nothing an empty one, and nothing is written."""
-    subject, name = f"user:{user_id}", onboarding.model_name(user_id)
+    subject, name = f"user:{user_id}", stored.model_name(user_id)
     body = await reads.model(state, subject, name, lambda conn: _load(conn, user_id))
     return Checklist(user_id) if body is None else fold.decode(body)
 
 
 async def _load(conn: asyncpg.Connection, user_id: str) -> bytes | None:
-    found = await onboarding.load(conn, [user_id])
+    found = await stored.load(conn, [user_id])
     return fold.encode(found[user_id]) if user_id in found else None
 
 
@@ -93,9 +94,7 @@ async def update_progress(request: web.Request) -> web.Response:
     state, sender, wait = await updates.begin(request)
     body = await form.read(request, _update)
     data = {"action": body.action, "projectId": body.project_id}
-    draft = _draft(
-        request, sender, body, onboarding.DONE, data | ({"metadata": body.metadata} if body.metadata else {})
-    )
+    draft = _draft(request, sender, body, DONE, data | ({"metadata": body.metadata} if body.metadata else {}))
     limits = await state.rates.check(sender, "update", draft.user_id or "")
     update = await updates.send(state, sender, draft, wait, "$")
     if update.outcome is None:
@@ -127,7 +126,7 @@ async def skip_rest(request: web.Request) -> web.Response:
     """POST /v1/onboarding/skip: every step that is pending, in one append; nothing is written when none is."""
     state, sender, wait = await updates.begin(request)
     body = await form.read(request, _skip) if request.can_read_body else ChecklistSkipped()
-    draft = _draft(request, sender, body, onboarding.SKIPPED, {})
+    draft = _draft(request, sender, body, SKIPPED, {})
     if draft.id is not None:
         who.named(draft.id, "$.id")
     user_id = draft.user_id or ""
@@ -171,7 +170,7 @@ ROUTES: Final = (
     web.get("/v1/onboarding/progress", read_progress),
     web.post("/v1/onboarding/progress/update", update_progress),
     web.get("/v1/onboarding/status", read_status),
-    web.post("/v1/onboarding/steps/{step}/complete", _close(onboarding.COMPLETED)),
-    web.post("/v1/onboarding/steps/{step}/skip", _close(onboarding.SKIPPED)),
+    web.post("/v1/onboarding/steps/{step}/complete", _close(COMPLETED)),
+    web.post("/v1/onboarding/steps/{step}/skip", _close(SKIPPED)),
     web.post("/v1/onboarding/skip", skip_rest),
 )

@@ -15,7 +15,7 @@ from api.state import State
 from db import sql
 from jobs.action import Draft, Sender
 from jobs.referrals import attribution
-from jobs.referrals import family as referral
+from jobs.referrals import rows as stored
 from jobs.referrals.attribution import Referral
 
 QUERIES: Final = sql.read("referral_reads")
@@ -55,7 +55,7 @@ async def read_code(request: web.Request) -> web.Response:
 
 async def held(state: State, org_id: str) -> str | None:
     """An organisation's code; None when it has none yet."""
-    body = await reads.model(state, f"org:{org_id}", referral.model(org_id), lambda conn: _load(conn, org_id))
+    body = await reads.model(state, f"org:{org_id}", stored.model(org_id), lambda conn: _load(conn, org_id))
     return None if body is None else _code.decode(body).code
 
 
@@ -104,7 +104,7 @@ async def read(request: web.Request) -> web.Response:
 
 
 async def _told(conn: asyncpg.Connection, org_id: str, page: Page) -> dict[str, Any]:
-    own = await conn.fetch(referral.QUERIES["load_referrals"], [org_id])
+    own = await conn.fetch(stored.QUERIES["load_referrals"], [org_id])
     made = await conn.fetch(QUERIES["referrals_made"], org_id, page.limit, page.offset)
     rewards = await conn.fetch(QUERIES["referral_rewards_of"], org_id, page.limit, page.offset)
     stats = await conn.fetchrow(QUERIES["referral_stats"], org_id)

@@ -21,7 +21,7 @@ from db import keys, sql, stream
 from jobs.courses import models as course_models
 from jobs.effects import destinations
 from jobs.onboarding import checklist
-from jobs.onboarding import family as onboarding
+from jobs.onboarding import rows as onboarding
 
 QUERIES: Final = sql.load((Path(__file__).parent / "learners.sql").read_text())
 SHOWN: Final = 5

@@ -11,6 +11,7 @@ import msgspec
 
 from db import settings
 from jobs.action import Action
+from jobs.courses import facts as course_facts
 from jobs.courses import models
 from jobs.courses import states as course_states
 from jobs.courses.fold import FOLDS, Deferred, Refused
@@ -116,8 +117,6 @@ class Courses:
 
     def state_tables(self) -> Sequence[StateTable]:
         """Lessons, courses, certificates: in this order, since each is reckoned from the one before."""
-        from jobs.courses import facts as course_facts
-
         return (course_facts.LessonRows(), course_facts.CourseRows(), course_facts.CertificateRows())
 
 

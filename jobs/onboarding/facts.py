@@ -13,13 +13,14 @@ from db import sql
 from jobs.action import Action
 from jobs.family import Difference
 from jobs.onboarding import checklist as fold
-from jobs.onboarding import family
+from jobs.onboarding import kinds
+from jobs.onboarding import rows as stored
 from jobs.onboarding.checklist import Checklist
 
 QUERIES: Final = sql.read("onboarding_facts")
 PREFETCH: Final = 2000
 TABLES: Final = ("onboarding_actions", "onboarding_progress", "onboarding_organizations")
-_payloads: Final = {kind.name: kind.decoder.decode for kind in family.Onboarding.kinds}
+_payloads: Final = {kind.name: kind.decoder.decode for kind in kinds.KINDS}
 
 
 class Checklists:
@@ -44,7 +45,7 @@ class Checklists:
     async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Checklist | None]:
         """The rows; None for a user who began to arrive before the oldest day of facts."""
         oldest: datetime | None = await conn.fetchval(QUERIES["oldest_onboarding_day"])
-        found = await family.load(conn, list(keys))
+        found = await stored.load(conn, list(keys))
         return {user: one if _is_whole(one, oldest) else None for user, one in found.items()}
 
     async def rebuilt(
@@ -70,7 +71,7 @@ class Checklists:
         """In the place of all that is kept of these users."""
         ordered = sorted(rows, key=lambda row: row.user_id)
         await self.delete(conn, [row.user_id for row in ordered])
-        await family.save(conn, ordered)
+        await stored.save(conn, ordered)
 
     async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
         """Users without any fact."""
@@ -79,7 +80,7 @@ class Checklists:
 
     def models(self, key: str) -> Iterable[str]:
         """As `Onboarding.models` names it."""
-        return (family.model_name(key),)
+        return (stored.model_name(key),)
 
 
 def _is_whole(checklist: Checklist, oldest: datetime | None) -> bool:
@@ -92,12 +93,12 @@ def _fold(checklist: Checklist, row: asyncpg.Record) -> None:
     kind, at, org_id = row["kind"], row["at"], row["org_id"]
     payload: Any = _payloads[kind](row["data"])
     action = Action(row["id"], kind, row["subject"], at, row["received_at"], row["flags"], b"", org_id=org_id)
-    if kind == family.DONE:
+    if kind == kinds.DONE:
         fold.do(checklist, payload.action, action)
         if row["qualifies"]:
             fold.qualify(checklist, org_id, action)
     else:
-        skipped = kind == family.SKIPPED
+        skipped = kind == kinds.SKIPPED
         fold.close(checklist, payload.step, action, skipped=skipped, seconds=payload.time_spent_seconds)
 
 

@@ -5,64 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
-from msgspec import Meta
 
-from db import sql
 from jobs import catalog as catalogs
-from jobs.action import OURS, Action, Rejected
+from jobs.action import OURS, Action
 from jobs.catalog import Catalog
 from jobs.family import Effect, Emitted, Facts, Item, Live, Outcome, Row, StateTable
-from jobs.kind import ANYBODY, Kind, Payload, of_user
+from jobs.kind import Kind
 from jobs.onboarding import checklist as fold
-from jobs.onboarding.checklist import Checklist, Closed, Done, Qualified
-
-QUERIES: Final = sql.read("onboarding")
-COMPLETED, SKIPPED, DONE = "onboarding.step_completed", "onboarding.step_skipped", "onboarding.action_completed"
-
-ActionName = Annotated[str, Meta(min_length=1, max_length=64, examples=["created_clip"])]
-StepName = Annotated[str, Meta(min_length=1, max_length=64, examples=["WELCOME"])]
-ProjectId = Annotated[str, Meta(min_length=1, max_length=256)]
-Seconds = Annotated[float, Meta(ge=0, le=31_622_400)]
-
-
-class ActionCompleted(Payload):
-    """A user has done one of the catalog's actions; the first time is told as `isFirstTime`."""
-
-    action: ActionName
-    project_id: ProjectId
-    metadata: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
-
-
-class StepCompleted(Payload):
-    """A step of the checklist is done, also one that was skipped before."""
-
-    step: StepName
-    time_spent_seconds: Seconds | None = None
-
-
-class StepSkipped(Payload):
-    """A step of the checklist is left out; one that is completed stays so."""
-
-    step: StepName
-    time_spent_seconds: Seconds | None = None
-
-
-def _known_action(payload: ActionCompleted, catalog: Catalog) -> None:
-    known = [one.action for one in catalog.onboarding.actions]
-    if payload.action not in known:
-        message = f"no action {payload.action!r}; there are {', '.join(known)}"
-        raise Rejected("unknown_action", message, "$.data.action")
-
-
-def _known_step(payload: StepCompleted | StepSkipped, catalog: Catalog) -> None:
-    known = catalog.onboarding.steps
-    if payload.step not in known:
-        raise Rejected("unknown_step", f"no step {payload.step!r}; there are {', '.join(known)}", "$.data.step")
-
+from jobs.onboarding import facts as onboarding_facts
+from jobs.onboarding import rows as stored
+from jobs.onboarding.checklist import Checklist
+from jobs.onboarding.kinds import COMPLETED, DONE, KINDS, SKIPPED, ActionCompleted, StepCompleted, StepSkipped
 
 _COLUMNS: Final = (
     *("subject", "id", "kind", "user_id", "org_id", "data", "outcome", "qualifies"),
@@ -96,12 +53,8 @@ class Onboarding:
 
     name = "onboarding"
     group = "progress"
-    kinds: Sequence[Kind] = (
-        Kind(DONE, ActionCompleted, of_user, ANYBODY, objects=("metadata",), check=_known_action),
-        Kind(COMPLETED, StepCompleted, of_user, ANYBODY, check=_known_step),
-        Kind(SKIPPED, StepSkipped, of_user, ANYBODY, check=_known_step),
-    )
-    facts: Sequence[Facts] = (Facts("onboarding_events", _COLUMNS, QUERIES["known_onboarding_events"]),)
+    kinds: Sequence[Kind] = KINDS
+    facts: Sequence[Facts] = (Facts("onboarding_events", _COLUMNS, stored.QUERIES["known_onboarding_events"]),)
 
     def owns(self, kind: str) -> bool:
         """Whether a kind is of this family."""
@@ -119,7 +72,7 @@ class Onboarding:
     async def load(self, conn: asyncpg.Connection, items: Sequence[Item]) -> States:
         """The checklists of these users, and the catalog."""
         states = States(await catalogs.load(conn))
-        states.users = await load(conn, sorted({_user(action) for _, action, _ in items}))
+        states.users = await stored.load(conn, sorted({_user(action) for _, action, _ in items}))
         return states
 
     def first_seen(self, states: States, subject: str, since: datetime) -> datetime | None:
@@ -150,27 +103,20 @@ class Onboarding:
 
     async def save(self, conn: asyncpg.Connection, states: States) -> None:
         """One upsert for each table."""
-        await save(conn, [states.users[user] for user in sorted(states.changed)])
+        await stored.save(conn, [states.users[user] for user in sorted(states.changed)])
 
     def models(self, states: States) -> Iterable[tuple[str, bytes]]:
         """The checklist; the API tells it in the words of the catalog of the moment."""
         for user in states.changed:
-            yield model_name(user), fold.encode(states.users[user])
+            yield stored.model_name(user), fold.encode(states.users[user])
 
     async def model_names(self, conn: asyncpg.Connection, items: Sequence[Item]) -> Iterable[str]:
         """Those of the users."""
-        return {model_name(_user(action)) for _, action, _ in items}
+        return {stored.model_name(_user(action)) for _, action, _ in items}
 
     def state_tables(self) -> Sequence[StateTable]:
         """The checklists."""
-        from jobs.onboarding import facts as onboarding_facts
-
         return (onboarding_facts.Checklists(),)
-
-
-def model_name(user_id: str) -> str:
-    """The read model of a user's checklist."""
-    return f"onboarding:{user_id}"
 
 
 def _user(action: Action) -> str:
@@ -237,38 +183,3 @@ def _qualified(states: States, user_id: str, org_id: str, cause: Action) -> Acti
 def _told(states: States, user_id: str) -> bytes:
     checklist, catalog = states.users[user_id], states.catalog.onboarding
     return msgspec.json.encode(fold.progress(checklist, catalog) | {"status": fold.status(checklist, catalog)})
-
-
-async def load(conn: asyncpg.Connection, users: Sequence[str]) -> dict[str, Checklist]:
-    """The checklists of those of these users who have one."""
-    found: dict[str, Checklist] = {}
-    for row in await conn.fetch(QUERIES["load_onboarding_actions"], users):
-        _of(found, row).actions[row["action"]] = Done(*row[2:])
-    for row in await conn.fetch(QUERIES["load_onboarding_progress"], users):
-        _of(found, row).steps[row["step"]] = Closed(*row[2:])
-    for row in await conn.fetch(QUERIES["load_onboarding_organizations"], users):
-        _of(found, row).organizations[row["org_id"]] = Qualified(*row[2:])
-    return found
-
-
-def _of(found: dict[str, Checklist], row: asyncpg.Record) -> Checklist:
-    user: str = row["user_id"]
-    if user not in found:
-        found[user] = Checklist(user)
-    return found[user]
-
-
-async def save(conn: asyncpg.Connection, changed: Sequence[Checklist]) -> None:
-    """One upsert for each table, ordered by key, so that two writers can never wait for each other."""
-    for query, rows in (
-        ("save_onboarding_actions", [(c.user_id, name, row) for c in changed for name, row in c.actions.items()]),
-        ("save_onboarding_progress", [(c.user_id, name, row) for c in changed for name, row in c.steps.items()]),
-        ("save_onboarding_organizations", [(c.user_id, n, row) for c in changed for n, row in c.organizations.items()]),
-    ):
-        if rows:
-            ordered = [(user, name, *msgspec.structs.astuple(row)) for user, name, row in sorted(rows, key=_place)]
-            await conn.execute(QUERIES[query], *map(list, zip(*ordered, strict=True)))
-
-
-def _place(row: tuple[str, str, Any]) -> tuple[str, str]:
-    return row[:2]

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from db import cluster, keys, stream
 from jobs.courses import models as course_models
-from jobs.onboarding import family as onboarding
+from jobs.onboarding import rows as onboarding
 from jobs.usage import view
 
 _GLOB: Final = re.compile(r"([\\*?\[\]^-])")

@@ -8,42 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import Meta
 
 from jobs.action import OURS, Action
 from jobs.catalog import Rewards
 from jobs.family import Effect, Emitted, Live, Outcome
-from jobs.kind import Payload
+from jobs.referrals.kinds import REWARDED, CodeRequested, Qualified, Rewarded, SignedUp
 
 Side = Literal["referrer", "referred"]
 RewardKey = tuple[str, str, Side]
-Code = Annotated[str, Meta(min_length=1, max_length=64)]
-OrgId = Annotated[str, Meta(min_length=1, max_length=128)]
-REWARDED: Final = "referral.rewarded"
-
-
-class CodeRequested(Payload):
-    """The organisation wants its code."""
-
-
-class SignedUp(Payload):
-    """The organisation came by somebody's code."""
-
-    code: Code
-
-
-class Qualified(Payload):
-    """The organisation has done what completes its referral."""
-
-
-class Rewarded(Payload):
-    """A completed referral is rewarded: told to the referrer first, then to the referred organisation."""
-
-    referrer_org_id: OrgId
-    referred_org_id: OrgId
 
 
 class Organisation(msgspec.Struct):

@@ -12,8 +12,9 @@ import msgspec
 from db import sql
 from jobs.family import Difference, StateTable
 from jobs.referrals import codes as referral_codes
-from jobs.referrals import family
-from jobs.referrals.attribution import REWARDED, Organisation, Referral, Reward, Rewarded, Side
+from jobs.referrals import rows as stored
+from jobs.referrals.attribution import Organisation, Referral, Reward, Side
+from jobs.referrals.kinds import REWARDED, Rewarded
 
 QUERIES: Final = sql.read("referral_facts")
 PREFETCH: Final = 2000
@@ -54,11 +55,11 @@ class Organisations:
         """The rows; None for an organisation that began to arrive before the oldest day of facts."""
         oldest: datetime | None = await conn.fetchval(QUERIES["oldest_referral_day"])
         found: dict[str, Held] = {}
-        for row in await conn.fetch(family.QUERIES["load_referral_organizations"], keys):
+        for row in await conn.fetch(stored.QUERIES["load_referral_organizations"], keys):
             _of(found, row["org_id"]).organisation = Organisation(*row)
         for row in await conn.fetch(referral_codes.QUERIES["codes_of_organizations"], keys):
             _of(found, row["org_id"]).codes.append(row["code"])
-        for row in await conn.fetch(family.QUERIES["load_referrals"], keys):
+        for row in await conn.fetch(stored.QUERIES["load_referrals"], keys):
             _of(found, row["referred_org_id"]).referral = Referral(*row)
         for row in await conn.fetch(QUERIES["referral_ledgers"], keys):
             _enter(_of(found, row["org_id"]), Reward(*row))
@@ -88,12 +89,12 @@ class Organisations:
 
     async def save(self, conn: asyncpg.Connection, rows: Sequence[Held]) -> None:
         """What the facts say takes the place of what was there; a code that was issued is never taken back."""
-        await conn.execute(family.QUERIES["serialise_claims"])
+        await conn.execute(stored.QUERIES["serialise_claims"])
         organisations = [row.organisation for row in rows if row.organisation is not None]
         await self._clear(conn, [org.org_id for org in organisations])
-        await family.save_organisations(conn, organisations)
-        await family.save_referrals(conn, [row.referral for row in rows if row.referral is not None])
-        await family.save_rewards(conn, [reward for row in rows for reward in row.ledger.values()])
+        await stored.save_organisations(conn, organisations)
+        await stored.save_referrals(conn, [row.referral for row in rows if row.referral is not None])
+        await stored.save_rewards(conn, [reward for row in rows for reward in row.ledger.values()])
         owned = sorted((org.code, org.org_id) for org in organisations if org.code is not None)
         if owned:
             await conn.fetch(referral_codes.QUERIES["claim_referral_codes"], *map(list, zip(*owned, strict=True)))
@@ -109,7 +110,7 @@ class Organisations:
 
     def models(self, key: str) -> Iterable[str]:
         """As `Referrals.models` names it."""
-        return (family.model(key),)
+        return (stored.model(key),)
 
 
 TABLES: Final[Sequence[StateTable]] = (Organisations(),)

@@ -9,28 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import Any, Final
 
 import asyncpg
 import msgspec
 
-from db import sql
 from jobs import catalog
-from jobs.action import Action, Draft
+from jobs.action import Action
 from jobs.family import Emitted, Facts, Item, Outcome, Row, StateTable
-from jobs.kind import ANYBODY, HOUSE, Kind
+from jobs.kind import Kind
 from jobs.referrals import attribution, codes
+from jobs.referrals import facts as referral_facts
+from jobs.referrals import rows as stored
 from jobs.referrals.attribution import FOLDS, Organisation, Referral, Reward, States
+from jobs.referrals.kinds import KINDS, CodeRequested, Rewarded, SignedUp
+from jobs.referrals.rows import QUERIES
 
-QUERIES: Final = sql.read("referrals")
 EVENTS: Final = "referral_events"
 _outcome: Final = msgspec.json.Decoder(dict[str, Any])
-
-
-def subject(draft: Draft) -> str | None:
-    """The organisation."""
-    return None if draft.org_id is None else f"org:{draft.org_id}"
 
 
 class Referrals:
@@ -38,12 +34,7 @@ class Referrals:
 
     name = "referral"
     group = "referral"
-    kinds: Sequence[Kind] = (
-        Kind("referral.code_requested", attribution.CodeRequested, subject, ANYBODY),
-        Kind("referral.signed_up", attribution.SignedUp, subject, ANYBODY),
-        Kind("referral.qualified", attribution.Qualified, subject, HOUSE),
-        Kind(attribution.REWARDED, attribution.Rewarded, subject, HOUSE),
-    )
+    kinds: Sequence[Kind] = KINDS
     facts: Sequence[Facts] = (
         Facts(
             EVENTS,
@@ -68,7 +59,7 @@ class Referrals:
         """The organisations with their referrals and ledgers, and the referrals that their rewards speak of."""
         states = States((await catalog.load(conn)).referrals.rewards)
         own = {action.subject[4:] for _, action, _ in items}
-        told = {(p.referrer_org_id, p.referred_org_id) for _, _, p in items if isinstance(p, attribution.Rewarded)}
+        told = {(p.referrer_org_id, p.referred_org_id) for _, _, p in items if isinstance(p, Rewarded)}
         for row in await conn.fetch(QUERIES["load_referral_organizations"], list(own)):
             states.organisations[row["org_id"]] = Organisation(*row)
         await _claims(conn, states, items)
@@ -107,30 +98,23 @@ class Referrals:
 
     async def save(self, conn: asyncpg.Connection, states: States) -> None:
         """One upsert for each table, ordered by key."""
-        await save_organisations(conn, list(states.changed.values()))
-        await save_referrals(conn, list(states.changed_referrals.values()))
-        await save_rewards(conn, list(states.changed_rewards.values()))
+        await stored.save_organisations(conn, list(states.changed.values()))
+        await stored.save_referrals(conn, list(states.changed_referrals.values()))
+        await stored.save_rewards(conn, list(states.changed_rewards.values()))
 
     def models(self, states: States) -> Iterable[tuple[str, bytes]]:
         """The code of an organisation; what else `GET /v1/referrals/code` shows belongs to other partitions."""
         for org in states.changed.values():
             if org.code is not None:
-                yield model(org.org_id), msgspec.json.encode({"code": org.code})
+                yield stored.model(org.org_id), msgspec.json.encode({"code": org.code})
 
     async def model_names(self, conn: asyncpg.Connection, items: Sequence[Item]) -> Iterable[str]:
         """One for each organisation."""
-        return [model(action.subject[4:]) for _, action, _ in items]
+        return [stored.model(action.subject[4:]) for _, action, _ in items]
 
     def state_tables(self) -> Sequence[StateTable]:
         """Organisations, referrals, the ledger."""
-        from jobs.referrals import facts as referral_facts
-
         return referral_facts.TABLES
-
-
-def model(org_id: str) -> str:
-    """The name of an organisation's read model."""
-    return f"referral:{org_id}"
 
 
 async def _claims(conn: asyncpg.Connection, states: States, items: Sequence[Item]) -> None:
@@ -147,9 +131,9 @@ async def _claims(conn: asyncpg.Connection, states: States, items: Sequence[Item
     wanting = {
         action.subject[4:]
         for _, action, payload in items
-        if isinstance(payload, attribution.CodeRequested) and _lacks_code(states, action.subject[4:])
+        if isinstance(payload, CodeRequested) and _lacks_code(states, action.subject[4:])
     }
-    claimed = {attribution.normal(p.code) for _, _, p in items if isinstance(p, attribution.SignedUp)}
+    claimed = {attribution.normal(p.code) for _, _, p in items if isinstance(p, SignedUp)}
     if not (wanting or claimed):
         return
     await conn.execute(QUERIES["serialise_claims"])
@@ -166,23 +150,3 @@ async def _claims(conn: asyncpg.Connection, states: States, items: Sequence[Item
 def _lacks_code(states: States, org_id: str) -> bool:
     found = states.organisations.get(org_id)
     return found is None or found.code is None
-
-
-async def save_organisations(conn: asyncpg.Connection, rows: Sequence[Organisation]) -> None:
-    """Upsert."""
-    await _save(conn, "save_referral_organizations", sorted(rows, key=attrgetter("org_id")))
-
-
-async def save_referrals(conn: asyncpg.Connection, rows: Sequence[Referral]) -> None:
-    """Upsert; the status follows from the times."""
-    await _save(conn, "save_referrals", sorted(rows, key=attrgetter("referred_org_id")))
-
-
-async def save_rewards(conn: asyncpg.Connection, rows: Sequence[Reward]) -> None:
-    """Upsert."""
-    await _save(conn, "save_referral_rewards", sorted(rows, key=attrgetter("key")))
-
-
-async def _save(conn: asyncpg.Connection, query: str, rows: Sequence[msgspec.Struct]) -> None:
-    if rows:
-        await conn.execute(QUERIES[query], *map(list, zip(*map(msgspec.structs.astuple, rows), strict=True)))

@@ -14,6 +14,7 @@ import msgspec
 from jobs.action import Action
 from jobs.family import Emitted, Facts, Item, Live, Outcome, Refusal, Row, StateTable
 from jobs.kind import Kind
+from jobs.usage import facts as usage_facts
 from jobs.usage import records, view
 from jobs.usage import states as usage_states
 from jobs.usage.fold import FOLDS
@@ -100,8 +101,6 @@ class Usage:
 
     def state_tables(self) -> Sequence[StateTable]:
         """Accounts with their counters and reservations."""
-        from jobs.usage import facts as usage_facts
-
         return usage_facts.tables()
 
 

@@ -21,9 +21,10 @@ from jobs.action import Action, Draft, Rejected, Sender, is_id
 from jobs.families import KINDS
 from jobs.onboarding import checklist
 from jobs.onboarding import facts as onboarding_facts
-from jobs.onboarding import family as onboarding
+from jobs.onboarding import rows as onboarding
 from jobs.onboarding.checklist import Checklist
-from jobs.onboarding.family import COMPLETED, DONE, SKIPPED, Onboarding, States
+from jobs.onboarding.family import Onboarding, States
+from jobs.onboarding.kinds import COMPLETED, DONE, SKIPPED
 from tests.jobs.making import NOW, START, cuts
 
 FAMILY = Onboarding()

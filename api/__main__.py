@@ -11,7 +11,7 @@ import signal
 import uvloop
 from aiohttp import web
 
-from api import app
+from api import app, front
 from db import log, partitions, stream
 from db.settings import Settings, load, stop
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 async def serve(settings: Settings) -> None:
     """Listen, and finish what is under way when told to stop."""
-    runner = web.AppRunner(app.make(settings), access_log=None, keepalive_timeout=75, shutdown_timeout=10)
+    runner = front.Runner(app.make(settings), access_log=None, keepalive_timeout=75, shutdown_timeout=10)
     stopped = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from api import form, ingest
 from api.errors import Problem
@@ -42,11 +43,11 @@ class Performance(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 def _handler(
     kind: str, data: Callable[[Any], msgspec.Raw], body: type[Interaction | SaveConfig | Performance], root: str = "$"
-) -> Callable[[web.Request], Awaitable[web.Response]]:
+) -> Handler:
     """For a body of one kind, whose data lies at `root`; browsers' beacons send it as text/plain."""
     decoder = msgspec.json.Decoder(body)
 
-    async def handler(request: web.Request) -> web.Response:
+    async def handler(request: web.Request) -> web.StreamResponse:
         state = request.app[STATE]
         sender = await state.auth.sender(request, "ingest")
         limits = await state.rates.check(sender, "ingest") if "ingest" in state.rates.rules else None

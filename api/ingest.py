@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import hdrs, web
+from multidict import istr
 
 from api import body as bodies
-from api import bots
+from api import bots, one_write
 from api.body import Malformed, Parsed
 from api.errors import Problem
 from api.inflate import inflated
@@ -28,6 +29,7 @@ from jobs.families import BY_KIND, KINDS
 BODY_SECONDS: Final = 30.0
 """How long a client may take to send its body."""
 MAX_WAIT: Final = 10.0
+PREFER: Final = istr("Prefer")
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?:$|[,;\s])", re.IGNORECASE)
 JSON: Final = frozenset(("application/json", "text/plain", "application/octet-stream", ""))
 _NDJSON: Final = frozenset(("application/x-ndjson", "application/ndjson", "application/jsonl"))
@@ -68,12 +70,18 @@ class Judged:
     shed: int = 0
 
 
-async def actions(request: web.Request) -> web.Response:
+async def actions(request: web.Request) -> web.StreamResponse:
     """POST /v1/actions: one action, a batch, or NDJSON."""
-    state = request.app[STATE]
+    return await send(request, request.app[STATE])
+
+
+async def send(request: web.Request, state: State) -> web.StreamResponse:
+    """POST /v1/actions, of an application that is not asked for it."""
     sender = state.auth.believed(request, "ingest", state.clock.seconds()) or await state.auth.sender(request, "ingest")
     limits = await state.rates.check(sender, "ingest") if "ingest" in state.rates.rules else None
-    kind = request.content_type
+    kind = request.headers.get(hdrs.CONTENT_TYPE, "")
+    if kind != "application/json":  # what most send needs no parsing
+        kind = request.content_type
     if kind not in JSON and kind not in _NDJSON:
         raise Problem("unsupported_media_type", f"send application/json or application/x-ndjson, not {kind}")
     content = await read(request)
@@ -95,7 +103,9 @@ async def read(request: web.Request) -> bytes:
     """The body, inflated; bounded in size by aiohttp and in time here."""
     if request.content.is_eof():
         # It came with the head, as small ones do: a timer for each would cost a tenth of the whole request.
-        content = await request.read()
+        content = request.content.read_nowait()
+        if len(content) > request.client_max_size:
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size)
         return content if hdrs.CONTENT_ENCODING not in request.headers else await inflated(request, content)
     if (request.content_length or 0) > request.client_max_size:
         raise web.HTTPRequestEntityTooLarge(request.client_max_size)
@@ -113,7 +123,7 @@ async def take(
     sender: Sender,
     parsed: Sequence[Parsed],
     headers: Mapping[str, str] | None = None,
-) -> web.Response:
+) -> web.StreamResponse:
     """Judge the drafts, append the good ones, answer with what became of each."""
     judged = judge(parsed, sender, state.clock.now(), state.catalog, state.closed)
     if not judged.actions:
@@ -137,9 +147,7 @@ async def take(
             for action, (outcome, duplicate) in zip(judged.actions, found, strict=True)
         ]
     status = 202 if answer.results is msgspec.UNSET else 200
-    return web.Response(
-        body=msgspec.json.encode(answer), status=status, headers=headers, content_type="application/json"
-    )
+    return one_write.answer(request, msgspec.json.encode(answer), status, headers)
 
 
 def judge(
@@ -213,7 +221,7 @@ async def outcomes(waiting: Sequence[Outcome], seconds: float) -> list[tuple[Any
 
 def wanted_wait(request: web.Request) -> float:
     """Seconds of `Prefer: wait=N` (RFC 7240), 10 at most; 0: do not wait."""
-    prefer = request.headers.get("Prefer")
+    prefer = request.headers.get(PREFER)
     found = _WAIT.search(prefer) if prefer else None
     return min(MAX_WAIT, float(found[1])) if found else 0.0
 

@@ -7,13 +7,14 @@ metrics of a batch; while Postgres is away it is kept here, and an end of the pr
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Final
 
 import asyncpg
 import msgspec
 
-from db import sql
+from db import metrics, sql
 from jobs.analytics.cells import bucket, cut
 from jobs.analytics.metrics import PLACES, exactly
 from jobs.families import KINDS
@@ -41,20 +42,24 @@ class Pace:
         self._window = self._late = 0
         self._looked = time.monotonic()
 
-    def note(self, path: str, seconds: float, status: int, *, counts: bool) -> None:
-        """One request. `counts`: it did not wait for anything but the log, so that its time says how we are."""
-        value = seconds * 1000
-        minute = cut(time.time(), "minute")
-        self._add((TIME, path, minute, bucket(value)), value)
-        if status >= 500:
-            self._add((ERROR, path, minute, bucket(value)), value)
-        if counts:
-            self._window += 1
-            self._late += seconds > self.above
+    def note(self, path: str, seconds: Sequence[float], status: int, *, counts: bool) -> None:
+        """What requests of the last half second took, in order of size.
 
-    def _add(self, key: _Key, value: float) -> None:
-        n, total, most = self._rows.get(key, (0, 0.0, value))
-        self._rows[key] = (n + 1, total + value, max(most, value))
+        `counts`: they did not wait for anything but the log, so that their times say how we are.
+        """
+        minute = cut(time.time(), "minute")
+        for place, group in groupby((one * 1000 for one in seconds), bucket):
+            values = list(group)
+            self._add((TIME, path, minute, place), values)
+            if status >= 500:
+                self._add((ERROR, path, minute, place), values)
+        if counts:
+            self._window += len(seconds)
+            self._late += sum(one > self.above for one in seconds)
+
+    def _add(self, key: _Key, values: Sequence[float]) -> None:
+        n, total, most = self._rows.get(key, (0, 0.0, values[-1]))
+        self._rows[key] = (n + len(values), total + sum(values), max(most, values[-1]))
 
     def look(self, now: float) -> None:
         """Judge the window that is over, if it is. The p95 is above the limit exactly when more than a 20th is.
@@ -69,6 +74,7 @@ class Pace:
 
     async def flush(self, pool: asyncpg.Pool) -> None:
         """Hand over what was gathered; it stays when Postgres does not take it."""
+        metrics.fold()
         rows, self._rows = self._rows, {}
         if not rows:
             return

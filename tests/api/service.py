@@ -21,7 +21,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
-from api import app, waiting
+from api import app, front, waiting
 from api.state import STATE, State
 from db import connect, ending, lanes, partitions, service_keys
 from db.settings import Settings
@@ -47,6 +47,13 @@ class Answer(NamedTuple):
         assert self.body.keys() == {"error"}, self.body
         error: dict[str, Any] = self.body["error"]
         return error
+
+
+class _Server(TestServer):
+    """With the front that a process has."""
+
+    async def _make_runner(self, **kwargs: Any) -> web.BaseRunner:
+        return front.Runner(self.app, **kwargs)
 
 
 @dataclass
@@ -119,7 +126,7 @@ async def running(settings: Settings, *, draining: bool = False) -> AsyncIterato
         key = await service_keys.create(conn, "test", ["ingest", "read"])
     task = await _drain(settings) if draining else None
     try:
-        async with TestClient(TestServer(app.make(settings))) as client:
+        async with TestClient(_Server(app.make(settings))) as client:
             yield Service(settings, client, sql, redis, key)
     finally:
         if task is not None:

@@ -30,8 +30,7 @@ async def ours(settings: Settings) -> AsyncIterator[Service]:
 
 def window(of: Pace, fast: int, slow: int, now: float, *, counts: bool = True) -> bool:
     """One window with so many requests; whether it is too slow behind it."""
-    for n in range(fast + slow):
-        of.note("POST /v1/actions", 0.01 if n < fast else of.above + 0.01, 202, counts=counts)
+    of.note("POST /v1/actions", [0.01] * fast + [of.above + 0.01] * slow, 202, counts=counts)
     of.look(now)
     return of.is_slow
 
@@ -82,7 +81,7 @@ async def test_nothing_is_lost_while_postgres_is_away(ours: Service) -> None:
     of = Pace(0.2)
     away = await connect.pool(ours.settings, "test", 1, "postgresql://nobody@127.0.0.1:1/none")
     for n in range(100):
-        of.note("GET /own", n / 1000, 500 if n % 10 == 0 else 200, counts=True)
+        of.note("GET /own", [n / 1000], 500 if n % 10 == 0 else 200, counts=True)
         if n % 30 == 29:
             with pytest.raises(OSError, match="onnect"):
                 await of.flush(away)
@@ -104,7 +103,7 @@ async def test_what_is_kept_is_bounded(ours: Service, monkeypatch: pytest.Monkey
     of = Pace(0.2)
     away = await connect.pool(ours.settings, "test", 1, "postgresql://nobody@127.0.0.1:1/none")
     for n in range(50):
-        of.note(f"GET /{n}", 0.01, 200, counts=True)
+        of.note(f"GET /{n}", [0.01], 200, counts=True)
     with pytest.raises(OSError, match="onnect"):
         await of.flush(away)
     assert len(of._rows) == 10

@@ -68,7 +68,6 @@ class Sender:
     compress: bool = False
     patience: float = 300.0
     say: Callable[[str], None] = lambda _: None
-    retries: int = 0
     _said: tuple[str, float] = ("", 0.0)
 
     async def post(self, lines: Sequence[bytes]) -> Answer:
@@ -100,7 +99,6 @@ class Sender:
                 problem = f"{answer.shed} of {len(lines)} actions are not taken at the moment"
             if time.monotonic() - began > self.patience:
                 raise Refused(f"{self.url}: {_told(content) or problem}; given up after {self.patience:.0f} s")
-            self.retries += 1
             wait = max(_seconds(after), random.uniform(0.5, 1) * pause)
             self._say(_told(content) or problem)
             await asyncio.sleep(wait)

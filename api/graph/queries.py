@@ -14,6 +14,7 @@ from api.graph.call import Call, Envelope, Field, no, ok, resolver
 from db import sql
 from jobs.courses import lesson as lessons
 from jobs.courses import models
+from jobs.courses import reads as course_reads
 from jobs.courses.lesson import LessonProgress
 
 LISTS: Final = sql.read("course_lists")
@@ -102,8 +103,7 @@ async def find(call: Call, progress_id: str) -> LessonProgress | None:
     """The row of an id, if this sender may see it: a read, for mutations too. Raises Problem for what is no id."""
     await call.count("read", call.own)
     async with call.state.pool.acquire() as conn:
-        found = await conn.fetchrow(models.QUERIES["find_progress"], who.named(progress_id, "id"))
-    row = None if found is None else LessonProgress(*found)
+        row = await course_reads.by_id(conn, who.named(progress_id, "id"))
     return row if row is not None and call.own in {None, row.user_id} else None
 
 
@@ -114,10 +114,10 @@ async def user_progress_by_user_and_lesson(field: Field, user_id: str, lesson_id
     user, lesson = call.user(user_id), who.named(lesson_id, "lessonId")
     await call.count("read", user)
     async with call.state.pool.acquire() as conn:
-        row = await conn.fetchrow(models.QUERIES["find_lesson_progress"], user, lesson)
+        row = await course_reads.by_lesson(conn, user, lesson)
     if row is None:
         return no(call, "unknown_progress", "there is no such progress")
-    return ok(call, "progress.found", data=shown(LessonProgress(*row)))
+    return ok(call, "progress.found", data=shown(row))
 
 
 @resolver

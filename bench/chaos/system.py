@@ -78,7 +78,6 @@ class System:
         self.keepers: dict[str, supervise.Keeper] = {}
         self.ports = {name: ports.free() for name in self.names if name.startswith("api")}
         self.database_url = self.redis_url = self.key = ""
-        self._running: list[str] = []
 
     async def __aenter__(self) -> Self:
         """Everything runs, and the first API answers."""

@@ -88,9 +88,6 @@ UPDATE dead_letters SET retried_at = now() WHERE id = ANY($1::uuid[]);
 UPDATE dead_letters SET discarded_at = now()
 WHERE id = ANY($1::uuid[]) AND retried_at IS NULL AND discarded_at IS NULL RETURNING id;
 
--- name: count_dead_letters
-SELECT count(*) FROM dead_letters WHERE retried_at IS NULL AND discarded_at IS NULL;
-
 -- name: ensure_days
 SELECT ensure_days($1, $2);
 

@@ -23,9 +23,6 @@ INSERT INTO erasures (person, user_id) VALUES ($1, $2) ON CONFLICT (person) WHER
 -- name: open_erasure
 SELECT id, person, user_id, anonymous_ids, positions FROM erasures WHERE person = $1 AND done_at IS NULL;
 
--- name: open_erasures
-SELECT user_id FROM erasures WHERE done_at IS NULL ORDER BY requested_at LIMIT $1;
-
 -- name: receipt
 SELECT id, person, requested_at, positions, removed, done_at FROM erasures WHERE id = $1;
 
@@ -175,9 +172,6 @@ DELETE FROM onboarding_organizations WHERE user_id = substr($1, 6);
 
 -- name: erase_flags
 UPDATE flags SET changed_by = 'somebody erased' WHERE changed_by IN ($1, substr($1, 6));
-
--- name: courses_of_user
-SELECT course_id FROM user_courses WHERE user_id = $1;
 
 -- name: effects_to_erase
 -- theirs, and those of organisations that name them

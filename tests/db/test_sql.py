@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections import Counter
+from collections.abc import Iterator
 
 import asyncpg
 import pytest
@@ -21,6 +24,25 @@ async def test_it_prepares(conn: asyncpg.Connection, family: str, name: str, tex
 
 def test_no_name_stands_in_two_files() -> None:
     assert [name for name, times in Counter(name for _, name, _ in QUERIES).items() if times > 1] == []
+
+
+def _words() -> Iterator[str]:
+    """Every text of the code as a pattern; what an f-string fills in may be anything."""
+    for folder in ("api", "db", "jobs", "worker"):
+        for path in (sql.FOLDER.parents[1] / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield re.escape(node.value)
+                elif isinstance(node, ast.JoinedStr):
+                    parts = [p.value if isinstance(p, ast.Constant) else None for p in node.values]
+                    yield "".join(r"\w+" if part is None else re.escape(str(part)) for part in parts)
+
+
+def test_every_query_is_asked_by_somebody() -> None:
+    words = set(_words())
+    patterns = [word for word in words if r"\w+" in word and re.search("[a-z]_|_[a-z]", word)]
+    unused = [name for _, name, _ in QUERIES if name not in words]
+    assert [name for name in unused if not any(re.fullmatch(pattern, name) for pattern in patterns)] == []
 
 
 def test_there_are_queries() -> None:

@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
 from api import beacons, errors, flags, health, ingest, openapi, protocol, sessions
-from api.admin import dead_letters, overviews
+from api.admin import dead_letters, erasures, overviews
 from api.admin import page as dashboard
 from api.analytics import real_time
 from api.analytics import routes as analytics
@@ -72,6 +72,7 @@ def routes() -> list[web.RouteDef]:
         *real_time.ROUTES,
         *overviews.ROUTES,
         *dead_letters.ROUTES,
+        *erasures.ROUTES,
         *dashboard.ROUTES,
         *demo.ROUTES,
         *onboarding.ROUTES,

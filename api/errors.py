@@ -49,6 +49,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "method_not_allowed": (405, "the route has other methods: see Allow"),
     "not_acceptable": (406, "the route has no answer in a media type that Accept names"),
     "erased": (410, "the person whose action this is was erased: nothing about them is taken any more"),
+    "certificate_erased": (410, "the holder of the certificate was erased: nobody can verify it any more"),
     "body_timeout": (408, "the body took too long to arrive"),
     "reservation_committed": (409, "the reservation was committed before"),
     "reservation_released": (409, "the reservation was released before"),

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from api import flags_operations
+from api.admin import erasures_operations
 from api.admin import operations as admin_operations
 from api.analytics import operations as analytics_operations
 from api.certificates import operations as certificates_operations
@@ -156,6 +157,7 @@ _MODULES: Final[Sequence[ModuleType]] = (
     accounts_operations,
     reports_operations,
     admin_operations,
+    erasures_operations,
     demo_operations,
 )
 OPERATIONS: Final[tuple[Operation, ...]] = (*_OWN, *(one for module in _MODULES for one in module.OPERATIONS))

@@ -1,4 +1,4 @@
-"""Which part of a long list is asked for: `?limit=` and `?page=`, counted from 1."""
+"""Which part of a long list is asked for: `?limit=` and `?page=`, counted from 1, or the cursor of an answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from api import errors
+from jobs.place import Place
 
 MOST: Final = 200
 MOST_SKIPPED: Final = 100_000
@@ -41,3 +42,11 @@ def number(request: web.Request, name: str, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
         raise errors.parameter(name, f"{name} is a number from 1 to {most}")
     return int(text)
+
+
+def place(given: str | None, code: str = "invalid_parameter") -> Place | None:
+    """Of a cursor that an earlier answer gave. Raises Problem with this code."""
+    try:
+        return None if given is None else Place.parse(given)
+    except ValueError as error:
+        raise errors.Problem(code, str(error), details={"path": "cursor"}) from None

@@ -216,6 +216,10 @@ CREATE TABLE public.effects (
     number integer NOT NULL
 );
 
+CREATE TABLE public.erased_certificates (
+    digest bytea NOT NULL
+);
+
 CREATE TABLE public.erasures (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     person text NOT NULL,
@@ -225,6 +229,11 @@ CREATE TABLE public.erasures (
     positions jsonb,
     removed jsonb DEFAULT '{}'::jsonb NOT NULL,
     done_at timestamp with time zone,
+    holder uuid,
+    lease_until timestamp with time zone,
+    tries integer DEFAULT 0 NOT NULL,
+    stage text,
+    failure text,
     CONSTRAINT erasures_check CHECK (((done_at IS NULL) OR ((user_id IS NULL) AND (anonymous_ids = '{}'::text[]))))
 );
 
@@ -813,6 +822,9 @@ ALTER TABLE ONLY public.destinations
 ALTER TABLE ONLY public.effects
     ADD CONSTRAINT effects_pkey PRIMARY KEY (subject, id);
 
+ALTER TABLE ONLY public.erased_certificates
+    ADD CONSTRAINT erased_certificates_pkey PRIMARY KEY (digest);
+
 ALTER TABLE ONLY public.erasures
     ADD CONSTRAINT erasures_pkey PRIMARY KEY (id);
 
@@ -937,6 +949,8 @@ CREATE INDEX effects_created ON public.effects USING btree (created_at, number, 
 CREATE INDEX effects_message ON public.effects USING btree (message_id);
 
 CREATE UNIQUE INDEX erasures_open ON public.erasures USING btree (person) WHERE (done_at IS NULL);
+
+CREATE INDEX erasures_requested ON public.erasures USING btree (requested_at, id);
 
 CREATE INDEX follow_ups_created ON public.follow_ups USING btree (created_at);
 

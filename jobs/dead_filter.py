@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -11,13 +10,12 @@ import asyncpg
 
 from db import sql
 from jobs.families import BY_KIND, FAMILIES
+from jobs.place import Place
 
 QUERIES: Final = sql.read("pipe")
 CHUNK: Final = 200
 FAMILY_NAMES: Final = tuple(one.name for one in FAMILIES)
 _FIRST: Final = UUID(int=0)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Filter(NamedTuple):
@@ -42,28 +40,6 @@ def family_of(kind: str) -> str | None:
     return BY_KIND[kind][0].name if kind in BY_KIND else None
 
 
-class Place(NamedTuple):
-    """How far somebody is. Of a page: the death and the id of its last letter. Of who goes through all: the moment of
-    the beginning, and the last id; what dies later is none of theirs."""
-
-    at: datetime
-    id: UUID
-
-    def __str__(self) -> str:
-        return f"{(self.at - _EPOCH) // _MICROSECOND}.{self.id.hex}"
-
-    @classmethod
-    def parse(cls, text: str) -> Place:
-        """Raises ValueError for what is no cursor."""
-        micros, _, last = text.partition(".")
-        try:
-            if not (micros.isascii() and micros.isdigit() and len(last) == 32):
-                raise ValueError
-            return cls(_EPOCH + int(micros) * _MICROSECOND, UUID(hex=last))
-        except (ValueError, OverflowError):
-            raise ValueError("this is no cursor of an earlier answer") from None
-
-
 async def page(
     conn: asyncpg.Connection, chosen: Filter, limit: int, behind: Place | None, *, every: bool
 ) -> tuple[list[asyncpg.Record], int, Place | None]:
@@ -84,7 +60,7 @@ async def begin(conn: asyncpg.Connection) -> Place:
 async def found(
     conn: asyncpg.Connection, chosen: Filter, place: Place | None = None, most: int | None = None
 ) -> AsyncIterator[list[UUID]]:
-    """The open ones behind a place, `most` at most, chunk by chunk; none that dies anew by its retry."""
+    """The open ones behind a place, `most` at most, chunk by chunk; none that died behind its time, like by a retry."""
     at, after = place or await begin(conn)
     left = most
     while left is None or left > 0:

@@ -28,9 +28,10 @@ from db.settings import Settings
 from jobs.courses.lookups import Lookups
 from jobs.tracking import session
 from jobs.tracking.family import QUERIES as TRACKING
-from worker import arq_redis, usage_jobs
+from worker import arq_redis, privacy_jobs, usage_jobs
 from worker.context import Context
 from worker.course_jobs import look_up, recompute_courses, stop_asking
+from worker.privacy_jobs import erase_people
 from worker.rollup_jobs import roll_up, tidy_rollups
 from worker.sweeps import count_deliveries, drop_effects, settle_deliveries, sweep_deliveries
 from worker.usage_jobs import close_periods, compare_counters, drop_reservations, expire_reservations
@@ -108,6 +109,7 @@ SCHEDULES: Final[tuple[tuple[Job, dict[str, Any]], ...]] = (
     (expire_reservations, {"second": {10, 40}}),
     (close_periods, {"minute": set(range(2, 60, 5)), "second": 30}),
     (drop_reservations, {"hour": {3}, "minute": {27}, "second": 0}),
+    (erase_people, {"second": set(range(4, 60, 5)), "timeout": privacy_jobs.ERASE_SECONDS}),
     (compare_counters, {"hour": {4}, "minute": {7}, "second": 0, "timeout": usage_jobs.COMPARE_SECONDS}),
 )
 """Every scheduled job and its cron times, in UTC; `timeout` in seconds, 60 unless said otherwise."""

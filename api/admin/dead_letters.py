@@ -22,7 +22,8 @@ from api.state import State
 from db import log
 from jobs import dead, dead_filter
 from jobs.dead import Retried, Retry
-from jobs.dead_filter import Filter, Place
+from jobs.dead_filter import Filter
+from jobs.place import Place
 
 logger = log.get("dead_letters")
 LIMIT, MOST = 50, 200
@@ -50,7 +51,7 @@ async def listed(request: web.Request) -> web.Response:
     if status not in STATUSES:
         raise _wrong("status", f"status is one of {', '.join(STATUSES)}")
     chosen = _filter(Filter(given("code"), given("kind"), given("family")), "invalid_parameter")
-    limit, behind = pages.number(request, "limit", LIMIT, MOST), _place(given("cursor"), "invalid_parameter")
+    limit, behind = pages.number(request, "limit", LIMIT, MOST), pages.place(given("cursor"))
     async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         rows, total, following = await dead_filter.page(conn, chosen, limit, behind, every=status == "all")
         codes = await conn.fetch(dead.QUERIES["dead_letter_codes"])
@@ -73,13 +74,6 @@ def _filter(chosen: Filter, code: str) -> Filter:
     if chosen.family not in {None, *dead_filter.FAMILY_NAMES}:
         raise _wrong("family", f"family is one of {', '.join(dead_filter.FAMILY_NAMES)}", code)
     return chosen
-
-
-def _place(given: str | None, code: str) -> Place | None:
-    try:
-        return None if given is None else Place.parse(given)
-    except ValueError as error:
-        raise _wrong("cursor", str(error), code) from None
 
 
 def _line(row: asyncpg.Record) -> dict[str, Any]:
@@ -172,7 +166,7 @@ async def _many(
     """Chunk by chunk, each in a transaction of its own: broken off anywhere, the same cursor goes on."""
     wanted = await form.read(request, _selection)
     chosen = _filter(Filter(wanted.code, wanted.kind, wanted.family), "invalid_body")
-    place, total = _place(wanted.cursor, "invalid_body"), Retried()
+    place, total = pages.place(wanted.cursor, "invalid_body"), Retried()
     async with state.pool.acquire() as conn:
         place = place or await dead_filter.begin(conn)
         async for ids in dead_filter.found(conn, chosen, place, wanted.limit):

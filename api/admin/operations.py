@@ -158,7 +158,7 @@ OPERATIONS: Final = (
     _get(
         *("/v1/admin/dead", "listDeadLetters", "Actions that could not be applied", _LETTERS),
         "Newest first. `total`: of this filter; `codes` and `kinds` count all that are open.",
-        *("LetterStatus", "LetterCode", "LetterKind", "LetterFamily", "AdminLimit", "LetterCursor"),
+        *("LetterStatus", "LetterCode", "LetterKind", "LetterFamily", "AdminLimit", "AdminCursor"),
     ),
     _letters("retry", "retryDeadLetters", "Send dead letters through the pipe again", _ALL_RETRIED, "log_unavailable"),
     _letters("discard", "discardDeadLetters", "Put dead letters away", _ALL_DISCARDED),
@@ -194,7 +194,7 @@ PARAMETERS: Final[Json] = {
     "LetterCode": query("code", {"type": "string"}, "Those of this code only."),
     "LetterKind": query("kind", {"type": "string"}, "Those of this kind only."),
     "LetterFamily": query("family", {"enum": list(FAMILY_NAMES)}, "Those of the kinds of this family only."),
-    "LetterCursor": query("cursor", {"type": "string"}, "Where to go on: `cursor` of an earlier answer."),
+    "AdminCursor": query("cursor", {"type": "string"}, "Where to go on: `cursor` of an earlier answer."),
     "SessionsRange": query("timeRange", {"enum": ["24h", "7d", "30d", "90d"]}, "How far back from now."),
     "AdminLimit": query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 50}, "At most so many."),
     "CoursesLimit": query("limit", {"type": "integer", "minimum": 1, "maximum": COURSES}, "At most so many."),

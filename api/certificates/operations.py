@@ -29,6 +29,7 @@ _ONE: Final[Json] = {
 _LIST: Final[Json] = fields({"certificates": {"type": "array", "items": fields(_OWN)}})
 _HTML: Final[Json] = {"type": "string"}
 _UNKNOWN: Final = ("There is no such certificate.", "text/html", _HTML)
+_GONE: Final = ("Its holder was erased: nobody can verify it any more.", "text/html", _HTML)
 _LANGUAGE: Final = "In the language of `Accept-Language`. "
 _SERIAL: Final = "The serial may be written in any case, with or without its hyphens."
 
@@ -46,7 +47,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         *("GET", "/certificates/{serial}.pdf", "readCertificatePdf", "A certificate to print"),
-        {200: ("One page, A4 landscape.", "application/pdf", {"type": "string"}), 404: _UNKNOWN},
+        {200: ("One page, A4 landscape.", "application/pdf", {"type": "string"}), 404: _UNKNOWN, 410: _GONE},
         _LANGUAGE + _SERIAL,
         codes=("busy", "database_unavailable"),
         parameters=("Serial",),
@@ -55,7 +56,7 @@ OPERATIONS: Final = (
         *("GET", "/certificates/{serial}.json", "readCertificate", "Whether a certificate is valid, for programs"),
         {200: ("Valid or revoked.", JSON, fields(_ONE))},
         "Anybody may ask who knows the serial. " + _SERIAL,
-        codes=("not_found", "database_unavailable"),
+        codes=("not_found", "certificate_erased", "database_unavailable"),
         parameters=("Serial",),
     ),
     Operation(
@@ -63,6 +64,7 @@ OPERATIONS: Final = (
         {
             200: ("Valid, or revoked with day and reason.", "text/html", _HTML),
             404: _UNKNOWN,
+            410: _GONE,
             503: ("Nobody can tell at the moment.", "text/html", _HTML),
         },
         _LANGUAGE + _SERIAL,

@@ -24,6 +24,8 @@ HEADERS: Final[dict[str, str]] = {
 _TICK: Final = '<path d="M14 25l7 7 14-15"/>'
 _PAUSE: Final = '<path d="M19 16v16M29 16v16"/>'
 _CROSS: Final = '<path d="M16 16l16 16M32 16L16 32"/>'
+_DASH: Final = '<path d="M15 24h18"/>'
+_SIGNS: Final = {"unknown": _CROSS, "gone": _DASH, "away": _PAUSE}
 
 
 def of(certificate: Certificate, url: str, language: str) -> str:
@@ -46,9 +48,9 @@ def of(certificate: Certificate, url: str, language: str) -> str:
 
 
 def without(language: str, reason: str = "unknown") -> str:
-    """The page that stands where there is no certificate to show: `unknown`, or `away` while nobody can tell."""
+    """Where there is no certificate to show: `unknown`, `gone` with its holder, or `away` while nobody can tell."""
     say = _Say(language)
-    return _whole(say, reason, say(reason), _head(say, reason, _CROSS if reason == "unknown" else _PAUSE))
+    return _whole(say, reason, say(reason), _head(say, reason, _SIGNS[reason]))
 
 
 class _Say:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from aiohttp import hdrs, web
@@ -36,6 +36,8 @@ NO_NAME_SECONDS: Final = 30.0
 _SERIAL: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{16}", re.ASCII)
 _READ_AS: Final = str.maketrans("OIL", "011", "- ")
 Drawing = tuple[Certificate, str, str]
+Absent = Literal["unknown", "gone"]
+_ABSENT: Final[dict[Absent, int]] = {"unknown": 404, "gone": 410}
 
 
 class Desk:
@@ -128,8 +130,8 @@ async def page(request: web.Request) -> web.Response:
         if not errors.is_postgres_away(error):
             raise
         return _without(language, "away", 503)
-    if certificate is None:
-        return _without(language, "unknown", 404)
+    if isinstance(certificate, str):
+        return _without(language, certificate, _ABSENT[certificate])
     text = certificate_page.of(certificate, _url(request, certificate.serial), language)
     return reads.answer(request, text.encode(), headers=_headers(language), media="text/html; charset=utf-8")
 
@@ -138,8 +140,8 @@ async def pdf(request: web.Request) -> web.Response:
     """GET /certificates/{serial}.pdf: the same to hang on a wall."""
     language = messages.of(request)
     certificate = await _certificate(request)
-    if certificate is None:
-        return _without(language, "unknown", 404)
+    if isinstance(certificate, str):
+        return _without(language, certificate, _ABSENT[certificate])
     body = await request.app[DESK].drawn((certificate, _url(request, certificate.serial), language))
     name = f'inline; filename="certificate-{certificate.serial}.pdf"'
     headers = {**_headers(language), hdrs.CONTENT_DISPOSITION: name}
@@ -150,7 +152,9 @@ async def pdf(request: web.Request) -> web.Response:
 async def data(request: web.Request) -> web.Response:
     """GET /certificates/{serial}.json: the same for programs; whose it is it says by name only."""
     certificate = await _certificate(request)
-    if certificate is None:
+    if certificate == "gone":
+        raise Problem("certificate_erased", "its holder was erased, and with them the certificate")
+    if isinstance(certificate, str):
         raise Problem("not_found", "there is no such certificate")
     url = _url(request, certificate.serial)
     body = {
@@ -194,14 +198,14 @@ def _absolute(body: bytes, base: str) -> bytes:
     return msgspec.json.encode(held)
 
 
-async def _certificate(request: web.Request) -> Certificate | None:
+async def _certificate(request: web.Request) -> Certificate | Absent:
     """By the serial of the path; what cannot be one costs no query."""
-    wanted = serial(request.match_info["serial"])
+    wanted, pool = serial(request.match_info["serial"]), request.app[STATE].pool
     if wanted is None:
-        return None
-    row = await request.app[STATE].pool.fetchrow(QUERIES["find_certificate"], wanted)
+        return "unknown"
+    row = await pool.fetchrow(QUERIES["find_certificate"], wanted)
     if row is None:
-        return None
+        return "gone" if await pool.fetchval(QUERIES["certificate_was_erased"], wanted) else "unknown"
     found = Certificate(**row)
     return replace(found, learner_name=await request.app[DESK].name(found))
 

@@ -5,3 +5,6 @@ SELECT
     f.revoked_at, f.revoked_reason
 FROM certificates f LEFT JOIN courses c ON c.course_id = f.course_id
 WHERE f.serial = $1 LIMIT 1;
+
+-- name: certificate_was_erased
+SELECT EXISTS (SELECT FROM erased_certificates WHERE digest = sha256(convert_to($1, 'UTF8')));

@@ -23,8 +23,35 @@ INSERT INTO erasures (person, user_id) VALUES ($1, $2) ON CONFLICT (person) WHER
 -- name: open_erasure
 SELECT id, person, user_id, anonymous_ids, positions FROM erasures WHERE person = $1 AND done_at IS NULL;
 
+-- name: claim_erasure
+-- this one, or the oldest that nobody works on and that does not rest after a failure
+UPDATE erasures SET holder = $2, lease_until = now() + make_interval(secs => $3), tries = tries + 1
+WHERE id = (
+    SELECT id FROM erasures
+    WHERE done_at IS NULL AND ($1::uuid IS NULL OR id = $1)
+      AND (lease_until IS NULL OR lease_until <= now() OR ($1 IS NOT NULL AND holder IS NULL))
+    ORDER BY requested_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+) RETURNING id, user_id;
+
+-- name: renew_erasure
+UPDATE erasures SET lease_until = now() + make_interval(secs => $3), stage = nullif($4, '')
+WHERE id = $1 AND holder = $2 AND done_at IS NULL RETURNING true;
+
+-- name: release_erasure
+UPDATE erasures SET holder = NULL, lease_until = now() + make_interval(secs => $4), stage = NULL,
+    failure = coalesce($3, failure)
+WHERE id = $1 AND holder = $2 AND done_at IS NULL;
+
 -- name: receipt
-SELECT id, person, requested_at, positions, removed, done_at FROM erasures WHERE id = $1;
+SELECT id, person, CASE WHEN done_at IS NOT NULL THEN 'done' WHEN holder IS NULL OR lease_until <= now() THEN 'waiting'
+    ELSE 'running' END AS status, stage, tries, failure, requested_at, positions, removed, done_at
+FROM erasures WHERE id = $1;
+
+-- name: receipts
+SELECT id, person, CASE WHEN done_at IS NOT NULL THEN 'done' WHEN holder IS NULL OR lease_until <= now() THEN 'waiting'
+    ELSE 'running' END AS status, stage, tries, failure, requested_at, positions, removed, done_at
+FROM erasures WHERE $1::timestamptz IS NULL OR (requested_at, id) < ($1, $2::uuid)
+ORDER BY requested_at DESC, id DESC LIMIT $3;
 
 -- name: set_positions
 UPDATE erasures SET positions = coalesce(positions, $2::jsonb) WHERE id = $1;
@@ -39,7 +66,9 @@ UPDATE erasures SET removed = removed || (
 ) WHERE id = $1;
 
 -- name: end_erasure
-UPDATE erasures SET user_id = NULL, anonymous_ids = '{}', done_at = now() WHERE id = $1 AND done_at IS NULL;
+UPDATE erasures SET user_id = NULL, anonymous_ids = '{}', done_at = now(), holder = NULL, lease_until = NULL,
+    stage = NULL, failure = NULL
+WHERE id = $1 AND done_at IS NULL;
 
 -- name: fact_days
 SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day
@@ -159,7 +188,9 @@ DELETE FROM user_progress WHERE user_id = substr($1, 6);
 DELETE FROM user_courses WHERE user_id = substr($1, 6);
 
 -- name: erase_certificates
-DELETE FROM certificates WHERE user_id = substr($1, 6);
+-- who comes with the serial is told that it is gone
+WITH gone AS (DELETE FROM certificates WHERE user_id = substr($1, 6) RETURNING serial)
+INSERT INTO erased_certificates (digest) SELECT sha256(convert_to(serial, 'UTF8')) FROM gone ON CONFLICT DO NOTHING;
 
 -- name: erase_onboarding_actions
 DELETE FROM onboarding_actions WHERE user_id = substr($1, 6);

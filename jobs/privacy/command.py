@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Final
 
 import msgspec
 import typer
@@ -20,10 +21,11 @@ from db.settings import Settings, stop
 from jobs import rebuild
 from jobs.action import is_id
 from jobs.bar import Bar
-from jobs.privacy import erasure, export
+from jobs.privacy import erasure, export, orders
 
 User = Annotated[str | None, typer.Option("--user", help="the id of a user")]
 Org = Annotated[str | None, typer.Option("--org", help="the id of an organisation")]
+LOOK_SECONDS: Final = 0.5
 File = Annotated[str, typer.Argument(help="where it goes, compressed if it ends with .gz; - for standard output")]
 
 
@@ -80,7 +82,8 @@ def erase_(
 ) -> None:
     """Erase a user: facts, states, effects, dead letters, read models. Prints the receipt, which does not name them.
 
-    From then on whatever comes of them is dropped. An erasure that was broken off goes on when it is run again.
+    From then on whatever comes of them is dropped. An erasure that was broken off goes on when it is run again; else a
+    worker carries it to its end. One at a time works on it: where somebody does, this command waits for the receipt.
 
     Example: python -m jobs erase --user ann --yes
     """
@@ -94,15 +97,22 @@ def erase_(
 async def _erase(user: str) -> erasure.Receipt:
     settings = _settings()
     async with command.postgres() as conn, connect.redis(settings.log_url) as client:
+        ordered = await erasure.order(conn, user)
         with Bar("erasing", None) as bar:
-            work = erasure.Erasure(conn, client, user, settings.dedupe_days, lambda words: bar.show(0, words))
-            try:
-                done = await work.run()
-            except rebuild.Busy as error:
-                stop(f"{error}; run it again, it goes on from there", 1)
-        found = await erasure.receipt(conn, done)
+            while (found := await erasure.receipt(conn, ordered)) is not None and found.done_at is None:
+                held = await orders.claim(conn, ordered)
+                if held is None:
+                    bar.show(0, "somebody else does it: waiting")
+                    await asyncio.sleep(LOOK_SECONDS)
+                    continue
+                try:
+                    await orders.carry_out(settings, client, held, lambda words: bar.show(0, words))
+                except rebuild.Busy as error:
+                    stop(f"{error}; a worker goes on, or run it again", 1)
+                except orders.Lost:
+                    continue
     if found is None:
-        raise LookupError(done)
+        raise LookupError(ordered)
     return found
 
 

@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from db import partitions, stream
 from jobs import rebuild
 from jobs.analytics import counting, metrics, rolling
+from jobs.place import Place
 from jobs.privacy import letters, sessions, tombstones, traces
 from jobs.privacy.sessions import number
 from jobs.privacy.tombstones import QUERIES
@@ -45,6 +46,13 @@ class Receipt(msgspec.Struct, rename="camel"):
 
     id: UUID
     person: str
+    status: str
+    """`waiting` for a worker, `running`, `done`."""
+    stage: str | None
+    """What is being done, while it runs."""
+    tries: int
+    failure: str | None
+    """What ended the last try; a worker tries again."""
     requested_at: datetime
     positions: dict[str, str] | None
     """Partition -> the position in the log up to which actions had been applied; nothing behind it was, or will be."""
@@ -73,8 +81,18 @@ async def name(conn: asyncpg.Connection, user_id: str) -> str:
 async def receipt(conn: asyncpg.Connection, erasure: UUID) -> Receipt | None:
     """As it stands; None when there was no such order."""
     row = await conn.fetchrow(QUERIES["receipt"], erasure)
-    if row is None:
-        return None
+    return None if row is None else _receipt(row)
+
+
+async def receipts(conn: asyncpg.Connection, limit: int, behind: Place | None) -> tuple[list[Receipt], Place | None]:
+    """The newest orders first, and where the next page begins."""
+    at = (behind.at, behind.id) if behind else (None, None)
+    rows = await conn.fetch(QUERIES["receipts"], *at, limit + 1)
+    found = [_receipt(row) for row in rows[:limit]]
+    return found, Place(found[-1].requested_at, found[-1].id) if len(rows) > limit else None
+
+
+def _receipt(row: asyncpg.Record) -> Receipt:
     values: dict[str, Any] = dict(row)
     for column in ("positions", "removed"):
         values[column] = None if row[column] is None else msgspec.json.decode(row[column])
@@ -98,9 +116,9 @@ class Erasure:
         """As actions have it."""
         return f"user:{self.user_id}"
 
-    async def run(self) -> UUID:
+    async def run(self, ordered: UUID | None = None) -> UUID:
         """Everything, from where an earlier run was broken off; the id of the receipt. Raises rebuild.Busy."""
-        self.id = await order(self.conn, self.user_id)
+        self.id = ordered or await order(self.conn, self.user_id)
         self.partitions = await self.conn.fetchval(partitions.QUERIES["count_partitions"])
         await self._keep_out([self.subject])
         anonymous, found = await self._find()
@@ -112,8 +130,8 @@ class Erasure:
         await self._letters()
         await self._rollups(found, anonymous)
         await self._traces(found)
-        await self.conn.execute(QUERIES["end_erasure"], self.id)
         await self.conn.execute(QUERIES["drop_tombstones"])
+        await self.conn.execute(QUERIES["end_erasure"], self.id)
         return self.id
 
     @asynccontextmanager

@@ -31,6 +31,7 @@ from api.certificates.shown import MOST_CHARACTERS, Certificate, shown
 from api.errors import Problem
 from db.settings import Settings
 from jobs.courses import certificate as issued
+from jobs.privacy.erasure import Erasure
 from tests import nats_server
 from tests.api.service import Answer, Service, running
 
@@ -343,6 +344,22 @@ async def test_an_unknown_serial_is_404_in_every_form(service: Service) -> None:
         assert "Unbekanntes Zertifikat" in Page(answer.body.decode()).words
     answer = await see(service, "/certificates/0000-0000-0000-0000.json")
     assert (answer.status, answer.error["code"]) == (404, "not_found")
+
+
+async def test_a_certificate_of_who_was_erased_is_gone_in_every_form(service: Service) -> None:
+    made = await store(service, learner_name="Ada Q. Unmistakable")
+    async with service.sql.acquire() as conn:
+        await Erasure(conn, service.redis, made.user_id, 7).run()
+    for path in (f"/certificates/{made.serial}", f"/certificates/{made.serial.lower()}.pdf"):
+        answer = await see(service, path, "de")
+        assert (answer.status, answer.headers["Cache-Control"]) == (410, "no-store")
+        assert "Nicht mehr vorhanden" in Page(answer.body.decode()).words
+        assert "Unmistakable" not in answer.body.decode()
+    answer = await see(service, f"/certificates/{made.serial}.json")
+    assert (answer.status, answer.error["code"]) == (410, "certificate_erased")
+    rows = await service.sql.fetch("SELECT t::text FROM erased_certificates t")
+    assert rows
+    assert not any(made.serial in row[0] or made.user_id in row[0] for row in rows)
 
 
 @pytest.mark.parametrize(

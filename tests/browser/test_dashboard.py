@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import asyncpg
@@ -26,10 +26,12 @@ from tests.api.test_webhooks import LOCAL
 from tests.browser import chromium
 from tests.browser.chromium import Page
 from tests.worker import receiver
+from worker import privacy_jobs
+from worker.context import Context
 
 VIEWS = (
     *("overview", "live", "funnel", "journeys", "popular", "paths", "retention", "onboarding", "referrals"),
-    *("courses", "usage", "performance", "effects", "dead", "pipe"),
+    *("courses", "usage", "performance", "effects", "dead", "pipe", "erasures"),
 )
 HOSTILE = ("<script>window.harmed=1</script>", '"><img src=x onerror=window.harmed=1>')
 SCRIPT, IMAGE = HOSTILE
@@ -252,6 +254,41 @@ async def test_all_letters_of_a_filter_are_retried_after_a_question(operator: Op
     assert {row["code"] for row in rows} == {"poison", "elsewhere"}
     assert other in {str(row["id"]) for row in rows}
     assert len(rows) == 2
+
+
+async def test_somebody_is_erased_after_their_id_was_typed_twice(operator: Operator) -> None:
+    service, page = operator.service, operator.page
+    await service.settle(await service.send({"kind": "page.viewed", "sessionId": "s-ann", "userId": "ann"}))
+    await operator.signs_in()
+    await page.until(READY)
+    assert "Nobody was erased yet" in await operator.goes("erasures")
+    await page.js("document.querySelector('[data-key=erase]').click()")
+    await page.until("document.querySelector('dialog')?.open")
+    for field, typed, is_shut in (
+        ("erase-user", "ann", True),
+        ("erase-again", "an", True),
+        ("erase-again", "n", False),
+    ):
+        await page.js(f"document.getElementById('{field}').focus()")
+        await page.do("Input.insertText", text=typed)
+        assert await page.js("document.querySelector('dialog .danger').disabled") is is_shut
+    await page.shot(operator.shots / "erase.png")
+    await page.key("Enter", 13)
+    await page.js("document.querySelector('dialog form').requestSubmit()")
+    await page.until("document.querySelector('main').textContent.includes('waiting')")
+    made = {"pool": service.sql, "settings": service.settings, "log": service.redis}
+    assert await privacy_jobs.erase_people(cast("Context", made)) == "1 erased"
+    await page.until("document.querySelector('main').textContent.includes('done')")
+    assert await service.sql.fetchval("SELECT count(*) FROM user_sessions") == 0
+    await page.do("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(operator.shots))
+    await page.js("document.querySelector('[data-key^=save-]').click()")
+    async with asyncio.timeout(10):
+        while not (files := list(operator.shots.glob("erasure-*.json"))):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
+    receipt = json.loads(files[0].read_text())
+    assert (receipt["status"], receipt["removed"]["user_sessions"]) == ("done", 1)
+    assert "ann" not in json.dumps(receipt["person"])
+    assert operator.complaints() == []
 
 
 async def test_a_dead_effect_is_delivered_again(operator: Operator) -> None:

@@ -77,7 +77,11 @@ async def run() -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def main() -> None:
+async def _whole(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+def main(work: Callable[[], Awaitable[None]] = run) -> None:
     """One fork for each line."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # the drain's own lines
@@ -86,7 +90,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             count(int(number), when)
-            asyncio.run(run())
+            asyncio.run(_whole(work))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)

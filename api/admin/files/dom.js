@@ -57,3 +57,12 @@ export function to(view, parameters = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value)).toString();
   return `#/${view}${query ? `?${query}` : ""}`;
 }
+
+/** Give the browser a file of JSON to keep. */
+export function download(name, text) {
+  const link = document.createElement("a");
+  link.download = name;
+  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

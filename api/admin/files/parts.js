@@ -86,14 +86,15 @@ export function say(words) {
 }
 
 /** A dialog with buttons: [words, class, done]; closes with Escape. */
-export function dialog(title, inside, buttons) {
+export function dialog(title, inside, buttons, close = "Close") {
   const box = h("dialog", { "aria-label": title, onclose: () => box.remove() },
     h("h2", null, title), inside,
-    h("div", { class: "row" }, h("button", { type: "button", autofocus: true, onclick: () => box.close() }, "Close"),
+    h("div", { class: "row" }, h("button", { type: "button", autofocus: true, onclick: () => box.close() }, close),
       buttons.map(([words, sort, done]) =>
         h("button", { type: "button", class: sort, onclick: () => { box.close(); done(); } }, words))));
   document.body.append(box);
   box.showModal();
+  return box;
 }
 
 /** Work in many steps, shown as it goes on, until it is over or somebody stops it: `step()` answers {done, of, over}.

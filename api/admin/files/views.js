@@ -3,6 +3,7 @@
 import { courses } from "./view_courses.js";
 import { dead } from "./view_dead.js";
 import { effects } from "./view_effects.js";
+import { erasures } from "./view_erasures.js";
 import { funnel } from "./view_funnel.js";
 import { journeys } from "./view_journeys.js";
 import { live } from "./view_live.js";
@@ -17,10 +18,10 @@ import { retention } from "./view_retention.js";
 import { usage } from "./view_usage.js";
 
 export const VIEWS = {
-  overview, live, funnel, journeys, popular, paths, retention, onboarding, referrals, courses, usage, performance, effects, dead, pipe,
+  overview, live, funnel, journeys, popular, paths, retention, onboarding, referrals, courses, usage, performance, effects, dead, pipe, erasures,
 };
 export const NAVIGATION = [
   ["Product", ["overview", "live", "funnel", "journeys", "popular", "paths", "retention"]],
   ["Customers", ["onboarding", "referrals", "courses", "usage"]],
-  ["Operation", ["performance", "effects", "dead", "pipe"]],
+  ["Operation", ["performance", "effects", "dead", "pipe", "erasures"]],
 ];

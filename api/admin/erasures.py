@@ -1,0 +1,78 @@
+"""Erasures of an operator: `/v1/admin/erasures`, ordered here, carried out by a worker. No answer names a person."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from api import form, pages
+from api.admin.overviews import answer, operator
+from api.errors import Problem
+from db import log
+from jobs.action import is_id
+from jobs.privacy import erasure
+
+logger = log.get("erasures")
+LIMIT, MOST = 50, 200
+
+
+class Erase(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Body of an order: whom to erase. It cannot be taken back."""
+
+    user_id: str
+
+
+_erase: Final = msgspec.json.Decoder(Erase)
+
+
+async def ordered(request: web.Request) -> web.Response:
+    """POST: erase somebody. 202 with the receipt as it stands; while one is under way, that one again."""
+    state = await operator(request)
+    wanted = await form.read(request, _erase)
+    if not is_id(wanted.user_id):
+        raise Problem("invalid_body", "an id is text of 1 to 128 characters", details={"path": "userId"})
+    async with state.pool.acquire() as conn:
+        found = await erasure.order(conn, wanted.user_id)
+        receipt = await erasure.receipt(conn, found)
+    logger.info("an operator ordered an erasure", id=str(found))
+    answered = answer(receipt)
+    answered.set_status(202)
+    answered.headers["Location"] = f"/v1/admin/erasures/{found}"
+    return answered
+
+
+async def listed(request: web.Request) -> web.Response:
+    """GET ?limit=&cursor=: the receipts, the newest order first."""
+    state = await operator(request)
+    limit, behind = pages.number(request, "limit", LIMIT, MOST), pages.place(request.query.get("cursor"))
+    async with state.pool.acquire() as conn:
+        found, following = await erasure.receipts(conn, limit, behind)
+    return answer({"erasures": found, "cursor": str(following) if following else None})
+
+
+async def read(request: web.Request) -> web.Response:
+    """GET one receipt."""
+    state = await operator(request)
+    try:
+        wanted = UUID(request.match_info["erasureId"])
+    except ValueError:
+        raise _missing() from None
+    async with state.pool.acquire() as conn:
+        receipt = await erasure.receipt(conn, wanted)
+    if receipt is None:
+        raise _missing()
+    return answer(receipt)
+
+
+def _missing() -> Problem:
+    return Problem("not_found", "there is no such erasure: GET /v1/admin/erasures lists them")
+
+
+ROUTES: Final = (
+    web.post("/v1/admin/erasures", ordered),
+    web.get("/v1/admin/erasures", listed),
+    web.get("/v1/admin/erasures/{erasureId}", read),
+)

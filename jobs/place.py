@@ -1,0 +1,31 @@
+"""How far somebody is in a long list that goes by time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Place(NamedTuple):
+    """The time and the id of the last row that was seen. As text it is what answers call a cursor."""
+
+    at: datetime
+    id: UUID
+
+    def __str__(self) -> str:
+        return f"{(self.at - _EPOCH) // _MICROSECOND}.{self.id.hex}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Raises ValueError for what is no cursor."""
+        micros, _, last = text.partition(".")
+        try:
+            if not (micros.isascii() and micros.isdigit() and len(last) == 32):
+                raise ValueError
+            return cls(_EPOCH + int(micros) * _MICROSECOND, UUID(hex=last))
+        except (ValueError, OverflowError):
+            raise ValueError("this is no cursor of an earlier answer") from None

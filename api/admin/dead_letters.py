@@ -15,8 +15,7 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from api import form, pages
-from api.admin.overviews import answer, operator
+from api import answer, form, pages, who
 from api.errors import Problem
 from api.state import State
 from db import log
@@ -46,7 +45,7 @@ _selection: Final = msgspec.json.Decoder(LetterSelection)
 
 async def listed(request: web.Request) -> web.Response:
     """GET ?status=open|all&code=&kind=&family=&limit=&cursor=: newest first; the open ones by code and by kind."""
-    state = await operator(request)
+    state = await who.operator(request)
     status, given = request.query.get("status", "open"), request.query.get
     if status not in STATUSES:
         raise _wrong("status", f"status is one of {', '.join(STATUSES)}")
@@ -56,7 +55,7 @@ async def listed(request: web.Request) -> web.Response:
         rows, total, following = await dead_filter.page(conn, chosen, limit, behind, every=status == "all")
         codes = await conn.fetch(dead.QUERIES["dead_letter_codes"])
         kinds = await conn.fetch(dead.QUERIES["dead_letter_kinds"])
-    return answer(
+    return answer.fresh(
         {
             "letters": [_line(row) for row in rows],
             "total": total,
@@ -91,7 +90,7 @@ def _line(row: asyncpg.Record) -> dict[str, Any]:
 
 async def read(request: web.Request) -> web.Response:
     """GET one with its action; where it cannot be decoded, its bytes in hex."""
-    state = await operator(request)
+    state = await who.operator(request)
     async with state.pool.acquire() as conn:
         row = await _found(conn, _id(request))
     shown = json.loads(dead.as_json(row), parse_constant=str)
@@ -104,7 +103,7 @@ async def read(request: web.Request) -> web.Response:
 
 async def retry(request: web.Request) -> web.Response:
     """POST …/retry: through the pipe once more, under its own id. `reason`: why it was not."""
-    state, one = await operator(request), _id(request)
+    state, one = await who.operator(request), _id(request)
     sender = Retry(state.redis, state.log, state.settings.retention_days)
     async with state.pool.acquire() as conn:
         await _found(conn, one)
@@ -112,22 +111,22 @@ async def retry(request: web.Request) -> web.Response:
             done = await sender.chunk(conn, [one])
     logger.info("an operator retried a dead letter", id=str(one), sent=done.sent)
     refused = [reason for _, reason in done.refused]
-    return answer({"retried": done.sent, "reason": _reason(done.sent, refused)})
+    return answer.fresh({"retried": done.sent, "reason": _reason(done.sent, refused)})
 
 
 async def discard(request: web.Request) -> web.Response:
     """POST …/discard: it stays, and is open no more."""
-    state, one = await operator(request), _id(request)
+    state, one = await who.operator(request), _id(request)
     async with state.pool.acquire() as conn:
         await _found(conn, one)
         done = len(await conn.fetch(dead.QUERIES["mark_discarded"], [one]))
     logger.info("an operator discarded a dead letter", id=str(one), discarded=done)
-    return answer({"discarded": done, "reason": _reason(done, [])})
+    return answer.fresh({"discarded": done, "reason": _reason(done, [])})
 
 
 async def retry_all(request: web.Request) -> web.Response:
     """POST /v1/admin/dead/retry with a filter: a part of those open at the first request, and where to go on."""
-    state = await operator(request)
+    state = await who.operator(request)
     sender = Retry(state.redis, state.log, state.settings.retention_days)
 
     async def send(conn: asyncpg.Connection, ids: Sequence[UUID]) -> Retried:
@@ -138,19 +137,19 @@ async def retry_all(request: web.Request) -> web.Response:
     reasons = Counter(reason for _, reason in done.total.refused).most_common(REASONS)
     logger.info("an operator retried dead letters", sent=done.total.sent, refused=len(done.total.refused))
     told = {"refused": len(done.total.refused), "reasons": [{"reason": one, "number": n} for one, n in reasons]}
-    return answer({"retried": done.total.sent, **told, **done.further})
+    return answer.fresh({"retried": done.total.sent, **told, **done.further})
 
 
 async def discard_all(request: web.Request) -> web.Response:
     """POST /v1/admin/dead/discard with a filter: a part of those open at the first request, and where to go on."""
-    state = await operator(request)
+    state = await who.operator(request)
 
     async def put_away(conn: asyncpg.Connection, ids: Sequence[UUID]) -> Retried:
         return Retried(len(await conn.fetch(dead.QUERIES["mark_discarded"], ids)))
 
     done = await _many(state, request, put_away)
     logger.info("an operator discarded dead letters", discarded=done.total.sent)
-    return answer({"discarded": done.total.sent, **done.further})
+    return answer.fresh({"discarded": done.total.sent, **done.further})
 
 
 class _Part(NamedTuple):

@@ -8,11 +8,9 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from api import form, pages
-from api.admin.overviews import answer, operator
+from api import answer, form, pages, who
 from api.errors import Problem
 from db import log
-from jobs.action import is_id
 from jobs.privacy import erasure
 
 logger = log.get("erasures")
@@ -30,32 +28,28 @@ _erase: Final = msgspec.json.Decoder(Erase)
 
 async def ordered(request: web.Request) -> web.Response:
     """POST: erase somebody. 202 with the receipt as it stands; while one is under way, that one again."""
-    state = await operator(request)
+    state = await who.operator(request)
     wanted = await form.read(request, _erase)
-    if not is_id(wanted.user_id):
-        raise Problem("invalid_body", "an id is text of 1 to 128 characters", details={"path": "userId"})
+    user_id = who.named(wanted.user_id, "userId")
     async with state.pool.acquire() as conn:
-        found = await erasure.order(conn, wanted.user_id)
+        found = await erasure.order(conn, user_id)
         receipt = await erasure.receipt(conn, found)
     logger.info("an operator ordered an erasure", id=str(found))
-    answered = answer(receipt)
-    answered.set_status(202)
-    answered.headers["Location"] = f"/v1/admin/erasures/{found}"
-    return answered
+    return answer.fresh(receipt, {"Location": f"/v1/admin/erasures/{found}"}, 202)
 
 
 async def listed(request: web.Request) -> web.Response:
     """GET ?limit=&cursor=: the receipts, the newest order first."""
-    state = await operator(request)
+    state = await who.operator(request)
     limit, behind = pages.number(request, "limit", LIMIT, MOST), pages.place(request.query.get("cursor"))
     async with state.pool.acquire() as conn:
         found, following = await erasure.receipts(conn, limit, behind)
-    return answer({"erasures": found, "cursor": str(following) if following else None})
+    return answer.fresh({"erasures": found, "cursor": str(following) if following else None})
 
 
 async def read(request: web.Request) -> web.Response:
     """GET one receipt."""
-    state = await operator(request)
+    state = await who.operator(request)
     try:
         wanted = UUID(request.match_info["erasureId"])
     except ValueError:
@@ -64,7 +58,7 @@ async def read(request: web.Request) -> web.Response:
         receipt = await erasure.receipt(conn, wanted)
     if receipt is None:
         raise _missing()
-    return answer(receipt)
+    return answer.fresh(receipt)
 
 
 def _missing() -> Problem:

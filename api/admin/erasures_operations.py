@@ -19,7 +19,7 @@ OPERATIONS: Final = (
         {202: ("The order; a worker carries it out within seconds.", JSON, "Receipt")},
         "Everything that is held of them goes, and whatever comes of them later is dropped. While an erasure of this "
         "user is under way, another order is the same one. Ask for the receipt until `status` is `done`.",
-        codes=(*_CODES, *BODY),
+        codes=(*_CODES, *BODY, "invalid_id"),
         security=BY_HEADER,
         bodies=("Erase",),
     ),

@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
-import msgspec
 from aiohttp import web
 
-from api import pages, time_range
+from api import answer, pages, time_range, who
 from api.analytics.routes import route
-from api.state import STATE, State
+from api.state import State
 from db import sql
 from jobs import status
 from jobs.analytics.answers import Answer, share
@@ -22,19 +21,6 @@ LATEST, MOST = 50, 200
 COURSES: Final = 1000
 WAIT: Final = 5.0
 """Seconds for a connection, before Postgres counts as away."""
-
-
-def answer(body: object) -> web.Response:
-    """JSON that nobody keeps."""
-    headers = {"Cache-Control": "no-store"}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
-
-
-async def operator(request: web.Request) -> State:
-    """The state, for those who may administer. Raises Problem 401, 403."""
-    state = request.app[STATE]
-    await state.auth.sender(request, "admin")
-    return state
 
 
 async def _sessions(conn: asyncpg.Connection, request: web.Request, _: State, now: datetime) -> Answer:
@@ -90,8 +76,8 @@ def _described(row: asyncpg.Record) -> dict[str, Any]:
 
 async def pipe(request: web.Request) -> web.Response:
     """GET /api/admin/pipe: what `python -m jobs status` shows; it answers although Redis or Postgres is away."""
-    state = await operator(request)
-    return answer(await status.ask(state.settings, state.pool.acquire(timeout=WAIT), nullcontext(state.redis)))
+    state = await who.operator(request)
+    return answer.fresh(await status.ask(state.settings, state.pool.acquire(timeout=WAIT), nullcontext(state.redis)))
 
 
 ROUTES: Final = (

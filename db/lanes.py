@@ -49,8 +49,12 @@ class ClusterLog(Log):
         """As Log's. Where one node fails, the others may have their part: the same ids should be sent again."""
         self._admit()
         parts: dict[_Lane, list[tuple[int, bytes]]] = {}
+        known: dict[int, list[tuple[int, bytes]]] = {}
         for record in records:
-            parts.setdefault(self._lane(record[0]), []).append(record)
+            part = known.get(record[0])
+            if part is None:
+                part = known[record[0]] = parts.setdefault(self._lane(record[0]), [])
+            part.append(record)
         futures = [lane.append(part) for lane, part in parts.items()]
         return futures[0] if len(futures) == 1 else self._loop.create_task(_all(futures))
 

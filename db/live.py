@@ -102,12 +102,20 @@ async def _begin(client: Redis, subjects: Sequence[tuple[int, str]]) -> list[byt
 
 
 async def since(client: Redis, wanted: Sequence[tuple[int, str, Position]]) -> list[list[Entry] | None]:
-    """The entries behind each (partition, subject, position); None where that position is not kept any more."""
+    """The entries behind each (partition, subject, position); None where that position is not kept any more.
+
+    What lies on a node that does not answer has nothing new, as long as any node answers.
+    """
     pipe = client.pipeline(transaction=False)
     for partition, subject, position in wanted:
         pipe.xrange(keys.live(partition, subject), min=str(position))
-    found = await pipe.execute()
-    return [_behind(rows, position) for rows, (_, _, position) in zip(found, wanted, strict=True)]
+    found = await pipe.execute(raise_on_error=False)
+    for one in found if all(isinstance(one, Exception) for one in found) else ():
+        raise one
+    return [
+        [] if isinstance(rows, Exception) else _behind(rows, position)
+        for rows, (_, _, position) in zip(found, wanted, strict=True)
+    ]
 
 
 def _behind(rows: Sequence[tuple[bytes, dict[bytes, bytes]]], position: Position) -> list[Entry] | None:

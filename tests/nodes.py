@@ -1,4 +1,4 @@
-"""A real cluster of three servers, whose nodes can be killed, started again and given other slots."""
+"""A real cluster of three servers, or of three and their replicas: to be killed, started again, given other slots."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ SETTINGS = {
     "cluster-enabled": "yes",
     "cluster-node-timeout": "2000",
     "cluster-require-full-coverage": "no",
+    "repl-diskless-sync-delay": "0",
 }
 
 
@@ -76,7 +77,7 @@ class Node:
 
 @dataclass
 class Nodes:
-    """The cluster."""
+    """The cluster; the masters come first."""
 
     nodes: list[Node]
 
@@ -86,8 +87,8 @@ class Nodes:
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     async def owner(self, slot: int) -> Node:
-        """Who has a slot, as the first node that answers knows it."""
-        for first, last, (_, port, *_), *_ in await self.nodes[0].ask("CLUSTER", "SLOTS"):
+        """Who has a slot, as the last node knows it."""
+        for first, last, (_, port, *_), *_ in await self.nodes[-1].ask("CLUSTER", "SLOTS"):
             if first <= slot <= last:
                 return next(node for node in self.nodes if node.port == port)
         raise LookupError(slot)
@@ -99,6 +100,8 @@ class Nodes:
 
     async def _is_settled(self, node: Node) -> bool:
         info = await node.info()
+        if (await node.client.info("replication")).get("master_link_status", "up") != "up":
+            return False
         wanted = {"cluster_state": "ok", "cluster_slots_ok": str(slots.NUMBER), "cluster_size": str(NODES)}
         return {name: info[name] for name in wanted} == wanted
 
@@ -131,17 +134,20 @@ async def until(holds: Any) -> None:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Nodes]:
-    """Three nodes with the slots of PARTED, until the block ends."""
+async def running(folder: Path, *, replicas: bool = False) -> AsyncIterator[Nodes]:
+    """Three nodes with the slots of PARTED, and a replica of each if wanted, until the block ends."""
     made: list[Node] = []
     try:
-        for number in range(NODES):
+        for number in range(NODES * (1 + replicas)):
             port, bus = ports.free(), ports.free()
             node = Node(folder / f"node-{number}", port, bus, connect.redis(f"redis://127.0.0.1:{port}/0"))
             made.append(node)
             node.start()
         await _form(made)
         cluster = Nodes(made)
+        await cluster.settled()
+        for master, replica in zip(made, made[NODES:], strict=False):
+            await replica.ask("CLUSTER", "REPLICATE", await master.ask("CLUSTER", "MYID"))
         await cluster.settled()
         yield cluster
     finally:
@@ -154,6 +160,7 @@ async def _form(nodes: list[Node]) -> None:
     for number, node in enumerate(nodes):
         await node.answers()
         await node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        await node.ask("CLUSTER", "ADDSLOTSRANGE", PARTED[number], PARTED[number + 1] - 1)
+        if number < NODES:
+            await node.ask("CLUSTER", "ADDSLOTSRANGE", PARTED[number], PARTED[number + 1] - 1)
     for node in nodes[1:]:
         await node.ask("CLUSTER", "MEET", "127.0.0.1", nodes[0].port, nodes[0].bus)

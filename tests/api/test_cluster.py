@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from jobs import status
 from tests import nodes
 from tests.api.listening import listening
 from tests.api.service import Service, running
-from tests.nodes import Nodes, until
+from tests.nodes import Node, Nodes, until
 
 PARTITIONS = 8
 
@@ -179,6 +180,30 @@ async def test_a_master_that_is_killed_and_comes_back(clustered: Settings, clust
             await crowd.more(200)
         await crowd.done()
         assert set(crowd.statuses) == {202, 503}
+
+
+async def test_a_replica_that_takes_over(settings: Settings, tmp_path: Path) -> None:
+    """With durability replica it has all that was accepted; the master that comes back is its replica then."""
+    async with nodes.running(tmp_path, replicas=True) as cluster:
+        changes = {"stream_url": cluster.url, "partitions": PARTITIONS, "durability": "replica"}
+        async with running(settings.model_copy(update=changes), draining=True) as service:
+            crowd = Crowd(service, 16)
+            slot = slots.of_partition(0)
+            gone = await cluster.owner(slot)
+            with crowd.clicking():
+                await crowd.more(100)
+                gone.kill()
+                await until(lambda: _is_led_by_another(cluster, slot, gone))
+                gone.start()
+                await gone.answers()
+                await cluster.settled()
+                await crowd.more(200)
+            await crowd.done()
+            assert gone is not await cluster.owner(slot)
+
+
+async def _is_led_by_another(cluster: Nodes, slot: int, gone: Node) -> bool:
+    return await cluster.owner(slot) is not gone
 
 
 async def test_slots_that_move_under_load(clustered: Settings, cluster: Nodes) -> None:

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ClusterError, RedisError
 
-from db import connect, keys, lanes, models, ports, slots, stream
+from db import connect, keys, lanes, live, models, ports, slots, stream
 from db.cluster import Cluster
 from db.settings import Settings
 from db.stream import START, Log, Misconfigured, Unavailable
@@ -147,6 +147,7 @@ async def test_a_node_that_is_away_holds_up_nobody_else(cluster: Nodes, client: 
     held = [number for number in range(PARTITIONS) if await cluster.owner(slots.of_partition(number)) is gone]
     other = next(number for number in range(PARTITIONS) if number not in held)
     await log.append([(number, b"\x01") for number in range(PARTITIONS)])
+    (tip,) = await live.keep(client, [(other, "user:b")])
     gone.kill()
     try:
         with pytest.raises(Unavailable):
@@ -157,6 +158,11 @@ async def test_a_node_that_is_away_holds_up_nobody_else(cluster: Nodes, client: 
         assert await stream.backlog(client, PARTITIONS) > 0
         with pytest.raises((RedisError, OSError)):
             await stream.size(client, PARTITIONS)
+        await live.publish(client, other, [("user:b", "progress", b"{}")])
+        nothing, new = await live.since(client, [(held[0], "user:a", START), (other, "user:b", tip)])
+        assert (nothing, [one.event for one in new or ()]) == ([], ["progress"])
+        with pytest.raises((RedisError, OSError)):
+            await live.since(client, [(held[0], "user:a", START)])
         assert isinstance(client, Cluster)
         assert client.unchecked
     finally:

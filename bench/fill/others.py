@@ -1,0 +1,28 @@
+"""The states of the other families, in proportion to the people: what their answers read.
+
+They are written as states alone, without the facts that they would come of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from db import sql
+from jobs.usage import periods
+
+QUERIES: Final = sql.load((Path(__file__).parent / "others.sql").read_text())
+
+
+async def fill(conn: asyncpg.Connection, people: int, now: datetime, moved: Callable[[int, str], None]) -> None:
+    """So many people, over the 90 days before `now`; the day partitions are there."""
+    rules = msgspec.json.encode(periods.DEFAULT).decode()
+    for done, (name, query) in enumerate(QUERIES.items()):
+        moved(done, name)
+        arguments = [people, now, rules] if name == "usage_accounts" else [people, now]
+        await conn.execute(query, *arguments, timeout=900)

@@ -1,0 +1,39 @@
+"""The API's own times, as its processes would have handed them over in the days before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from jobs.analytics import metrics
+from jobs.analytics.cells import DAY, HOUR, MINUTE, bucket, cut
+from jobs.analytics.metrics import Noted
+from jobs.analytics.rolling import Sums
+
+ROUTES: Final = tuple(f"/v1/route-{number}" for number in range(30))
+HOURS: Final = 72
+MINUTES: Final = 30
+
+
+def add(sums: Sums, days: int, now: datetime) -> None:
+    """So many days of them, hours and minutes where those are kept."""
+    today = cut(now.timestamp(), "day")
+    times = [today - n * DAY for n in range(days - 1, 3, -1)]
+    times += [cut(now.timestamp(), "hour") - n * HOUR for n in range(HOURS)]
+    times += [cut(now.timestamp(), "minute") - n * MINUTE for n in range(MINUTES)]
+    for at in times:
+        metrics.add(sums.counts, sums.most, [msgspec.json.encode(list(_noted(at)))])
+
+
+def _noted(at: int) -> Iterator[Noted]:
+    """Each route's times lie around one of its own, most of them within a factor of three."""
+    for place, route in enumerate(ROUTES):
+        usual = 2.0 + place
+        for step in range(-30, 31):
+            value = usual * 1.04**step
+            number = max(1, round(300 / (1 + step * step / 20)))
+            yield "api_response_time", route, at, bucket(value), number, f"{number * value:.6f}", value
+        yield "api_error", route, at, bucket(usual), 3, f"{3 * usual:.6f}", usual

@@ -129,7 +129,7 @@ async def measure(
     url: str, key: str, there: Known, times: int = TIMES, moved: Callable[[int, str], None] = lambda _n, _name: None
 ) -> list[Answer]:
     """Ask for each answer `times` times, for each of its ranges; the ends of ranges vary within a third of them."""
-    draw = random.Random(1)  # noqa: S311
+    draw = random.Random(1)
     asked = answers()
     async with aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {key}"}) as client:
         for number, answer in enumerate(asked):
@@ -188,7 +188,7 @@ async def shown(url: str, database_url: str, key: str) -> None:
     there = await known(conn)
     await conn.close()
     for line in sorted(table(await measure(url, key, there)), key=lambda one: -float(one["p95"])):
-        print("| {answer} | {range} | {p50} | {p95} | {first} |".format(**line))  # noqa: T201
+        print("| {answer} | {range} | {p50} | {p95} | {first} |".format(**line))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import Final
 
 import asyncpg
 
-from jobs.analytics import rolling
-from jobs.analytics.rolling import Sums
+from jobs.analytics import recounting
+from jobs.analytics.recounting import Sums
 
 AT_ONCE: Final = 20_000
 
@@ -23,5 +23,5 @@ async def save(conn: asyncpg.Connection, sums: Sums, now: datetime, moved: Moved
     for first in range(0, len(ordered), AT_ONCE):
         some = {cell: sums.counts[cell] for cell in ordered[first : first + AT_ONCE]}
         async with conn.transaction():
-            await rolling.save(conn, Sums(some, sums.most), now)
+            await recounting.save(conn, Sums(some, sums.most), now)
         moved(-1, f"{first:,} of {len(ordered):,} numbers")

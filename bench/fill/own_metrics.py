@@ -11,7 +11,7 @@ import msgspec
 from jobs.analytics import metrics
 from jobs.analytics.cells import DAY, HOUR, MINUTE, bucket, cut
 from jobs.analytics.metrics import Noted
-from jobs.analytics.rolling import Sums
+from jobs.analytics.recounting import Sums
 
 ROUTES: Final = tuple(f"/v1/route-{number}" for number in range(30))
 HOURS: Final = 72

@@ -7,6 +7,7 @@ from a session but its hour and its ids is the same wherever it begins, on a who
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,8 +22,10 @@ from jobs.analytics.cells import Base, Count
 from jobs.analytics.funnel_catalog import Funnel
 from jobs.analytics.funnels import Done
 from jobs.family import Item, Row
-from jobs.tracking import family
+from jobs.tracking import rows as tables
+from jobs.tracking.family import Tracking
 from jobs.tracking.session import Session
+from jobs.tracking.states import States
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SHAPES: Final = 1500
@@ -41,7 +44,7 @@ PAGES: Final = tuple(f"/page/{number}" for number in range(40))
 CONFIGURATIONS: Final = 400
 """Different ones that sessions end with."""
 
-_KINDS: Final = {kind.name: kind for kind in family.Tracking.kinds}
+_KINDS: Final = {kind.name: kind for kind in Tracking.kinds}
 
 
 class Shape(NamedTuple):
@@ -62,7 +65,7 @@ class Shape(NamedTuple):
 
 def made(funnels: Sequence[Funnel], number: int = SHAPES, seed: int = 1) -> list[Shape]:
     """`number` shapes with INTERACTIONS on average, in no order, and a long one at the end."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     lengths = _lengths(number)
     draw.shuffle(lengths)
     return [_shape(list(_actions(draw, length)), funnels) for length in (*lengths, LONG)]
@@ -70,8 +73,8 @@ def made(funnels: Sequence[Funnel], number: int = SHAPES, seed: int = 1) -> list
 
 def _lengths(number: int) -> list[int]:
     """Quantiles of a lognormal distribution, so that the mean is what it should be."""
-    normal = NormalDist(-SPREAD**2 / 2, SPREAD)
-    sizes = [INTERACTIONS * 2.718281828 ** normal.inv_cdf((n + 0.5) / number) for n in range(number)]
+    normal = NormalDist(-(SPREAD**2) / 2, SPREAD)
+    sizes = [INTERACTIONS * math.e ** normal.inv_cdf((n + 0.5) / number) for n in range(number)]
     scale = INTERACTIONS * number / sum(sizes)
     lengths = [int(size * scale) for size in sizes]
     for n in range(INTERACTIONS * number - sum(lengths)):
@@ -88,7 +91,9 @@ def _actions(draw: random.Random, interactions: int) -> Iterator[Action]:
     yield _action("page.viewed", at, _page(draw))
     if draw.random() < 0.2:
         at += _pause(draw, 200)
-        yield _action("metric.recorded", at, {"metricName": "page_load_time", "value": round(draw.expovariate(1e-3), 3)})
+        yield _action(
+            "metric.recorded", at, {"metricName": "page_load_time", "value": round(draw.expovariate(1e-3), 3)}
+        )
     place = 0
     for number in range(interactions):
         at += _pause(draw, 900)
@@ -150,10 +155,10 @@ def _configuration(draw: random.Random, trigger: str) -> dict[str, Any]:
 
 def _shape(actions: Sequence[Action], funnels: Sequence[Funnel]) -> Shape:
     items: list[Item] = [(None, action, _KINDS[action.kind].decoder.decode(action.data)) for action in actions]
-    states = family.States()
-    rows = family.Tracking().fold(states, items)
+    states = States()
+    rows = Tracking().fold(states, items)
     session = states.sessions[""]
-    bodies = [row[6] for row in rows.get(family.SNAPSHOTS, ())]
+    bodies = [row[6] for row in rows.get(tables.SNAPSHOTS, ())]
     final = counting.canonical(bodies[-1]) if bodies else None
     digest = None if final is None else hashlib.sha256(final.encode()).hexdigest()
     counts = counted.of(session, sorted(_done(rows)), digest, funnels)
@@ -162,11 +167,11 @@ def _shape(actions: Sequence[Action], funnels: Sequence[Funnel]) -> Shape:
 
 def _done(rows: Mapping[str, Sequence[Row]]) -> Iterator[Done]:
     """The facts as `roll_facts` reads them."""
-    for row in rows.get(family.INTERACTIONS, ()):
+    for row in rows.get(tables.INTERACTIONS, ()):
         yield Done(row[-3].timestamp(), row[1], "interaction.recorded", row[7], row[9])
-    for row in rows.get(family.EVENTS, ()):
+    for row in rows.get(tables.EVENTS, ()):
         yield Done(row[-3].timestamp(), row[1], row[6], row[7])
-    for row in rows.get(family.SNAPSHOTS, ()):
+    for row in rows.get(tables.SNAPSHOTS, ()):
         yield Done(row[-3].timestamp(), row[1], "configuration.saved", row[9])
-    for row in rows.get(family.METRICS, ()):
+    for row in rows.get(tables.METRICS, ()):
         yield Done(row[-3].timestamp(), row[1], "metric.recorded", row[6])

@@ -12,13 +12,13 @@ from jobs.analytics.recounting import Sums
 
 
 async def fill(database_url: str, sessions: int, now: datetime, moved: Moved) -> int:
-    """So many sessions, and half as many people, in an empty database; how many interactions there are."""
+    """So many sessions, one known person for ten of them, in an empty database; how many interactions there are."""
     interactions = await Fill(database_url, now, moved).run(sessions)
     conn = await connect.postgres(database_url)
     sums = Sums({}, {})
     own_metrics.add(sums, DAYS, now)
     await numbers.save(conn, sums, now, moved)
-    await others.fill(conn, sessions // 2, now, moved)
+    await others.fill(conn, sessions // 10, now, moved)
     moved(-1, "vacuum")
     await conn.execute("VACUUM ANALYZE", timeout=1800)
     await conn.close()

@@ -107,10 +107,12 @@ SELECT d.id, d.destination, t.sort, t.url, t.secret,
 FROM e CROSS JOIN d JOIN destinations t ON t.id = d.destination;
 
 -- name: deliveries_of_destination
--- newest first, behind the cursor ($2, $3, $4)
+-- newest first, behind the cursor ($2, $3, $4); OFFSET 0: in the order of the index, a probe for each
 SELECT d.id, e.message_id, d.type, d.subject, d.destination, d.status, d.reason, d.attempts, d.created_at, d.number,
     d.due_at, d.done_at
-FROM deliveries d JOIN effects e ON e.subject = d.subject AND e.id = d.effect_id
+FROM deliveries d
+CROSS JOIN LATERAL (SELECT f.message_id FROM effects f WHERE f.subject = d.subject AND f.id = d.effect_id OFFSET 0) e
 WHERE d.destination = $1 AND ($6::text IS NULL OR d.status = $6)
     AND ($2::timestamptz IS NULL OR (d.created_at, d.number, e.message_id) < ($2, $3::int, $4::text))
+    AND ($2::timestamptz IS NULL OR d.created_at <= $2)
 ORDER BY d.created_at DESC, d.number DESC, e.message_id DESC LIMIT $5;

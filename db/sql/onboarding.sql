@@ -58,30 +58,33 @@ ON CONFLICT (user_id, org_id) DO UPDATE SET
 WHERE (s.qualified_at, s.received_at) IS DISTINCT FROM (EXCLUDED.qualified_at, EXCLUDED.received_at);
 
 -- name: onboarding_steps_overview
--- users whose checklist moved first in [$1, $2), which the index on created_at finds; who closed a step entered the next
+-- users whose checklist moved first in [$1, $2), which the index on created_at finds; who closed a step entered the next.
+-- `ended`: for how many of them it is the furthest one that they closed
 WITH cohort AS (
     SELECT DISTINCT user_id FROM onboarding_progress WHERE created_at >= $1 AND created_at < $2
 ),
 closed AS (
     SELECT
-        p.user_id, s.place, p.completed, p.time_spent_seconds, coalesce(p.completed_at, p.skipped_at) AS closed_at
+        s.place, p.completed, p.time_spent_seconds, lead(s.place) OVER own IS NULL AS is_furthest,
+        extract(epoch FROM c.at - lag(c.at) OVER own)::double precision AS since_last
     FROM cohort JOIN onboarding_progress p USING (user_id) JOIN onboarding_steps s USING (step)
+    CROSS JOIN LATERAL (SELECT coalesce(p.completed_at, p.skipped_at) AS at) c
+    WINDOW own AS (PARTITION BY p.user_id ORDER BY s.place)
 ),
-furthest AS (SELECT user_id, max(place) AS place FROM closed GROUP BY user_id),
-timed AS (
-    SELECT *, extract(epoch FROM closed_at - lag(closed_at) OVER (PARTITION BY user_id ORDER BY place)) AS since_last
-    FROM closed
+places AS (
+    SELECT
+        place, count(*) FILTER (WHERE is_furthest) AS ended, count(*) FILTER (WHERE completed) AS completed,
+        count(*) FILTER (WHERE NOT completed) AS skipped,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY time_spent_seconds) AS time_spent,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY since_last) FILTER (WHERE since_last >= 0) AS between_steps
+    FROM closed GROUP BY place
 )
 SELECT
     s.step,
-    (SELECT count(*) FROM furthest f WHERE f.place >= s.place - 1) AS entered,
-    (SELECT count(*) FROM furthest f WHERE f.place >= s.place) AS passed,
-    count(*) FILTER (WHERE t.completed) AS completed,
-    count(*) FILTER (WHERE NOT t.completed) AS skipped,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY t.time_spent_seconds) AS time_spent,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY t.since_last) FILTER (WHERE t.since_last >= 0) AS between_steps
-FROM onboarding_steps s LEFT JOIN timed t ON t.place = s.place
-GROUP BY s.step, s.place ORDER BY s.place;
+    (SELECT coalesce(sum(f.ended), 0)::bigint FROM places f WHERE f.place >= s.place - 1) AS entered,
+    (SELECT coalesce(sum(f.ended), 0)::bigint FROM places f WHERE f.place >= s.place) AS passed,
+    coalesce(p.completed, 0) AS completed, coalesce(p.skipped, 0) AS skipped, p.time_spent, p.between_steps
+FROM onboarding_steps s LEFT JOIN places p USING (place) ORDER BY s.place;
 
 -- name: onboarding_totals
 -- users of [$1, $2) by either table, and how many of them are done with every step

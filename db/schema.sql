@@ -982,6 +982,10 @@ CREATE INDEX referrals_referrer ON public.referrals USING btree (referrer_org_id
 
 CREATE INDEX rollups_popular ON public.rollups USING btree (n DESC, key) WHERE ((grain = 'all'::text) AND (measure = 'configuration'::text));
 
+CREATE INDEX usage_counters_gauges ON public.usage_counters USING btree (action) WHERE (period_end IS NULL);
+
+CREATE INDEX usage_counters_meter ON public.usage_counters USING btree (action, period_end) WHERE ((closed_at IS NULL) AND (period_end IS NOT NULL));
+
 CREATE INDEX usage_counters_open ON public.usage_counters USING btree (period_end) WHERE ((closed_at IS NULL) AND (period_end IS NOT NULL));
 
 CREATE INDEX usage_reservations_due ON public.usage_reservations USING btree (expires_at) WHERE (status = 'open'::text);

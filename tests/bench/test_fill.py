@@ -8,13 +8,10 @@ from typing import Any
 import asyncpg
 from redis.asyncio import Redis
 
-from bench import answers, stage
-from bench.fill import shapes, tracking, whole
+from bench.fill import tracking
 from bench.fill.tracking import Fill
 from db import connect, partitions
-from db.embedded import Urls
 from db.settings import Settings
-from jobs.analytics.funnel_catalog import Analytics, funnels
 from jobs.rebuild import Rebuild
 from jobs.tracking.family import Tracking
 

@@ -14,7 +14,7 @@ from tests.jobs.making import NOW
 from tests.jobs.metering import CATALOG, DAY, act
 from tests.worker.rig import Rig
 from tests.worker.rig import rig as rigged
-from tests.worker.test_courses import differences
+from tests.worker.teaching import differences
 from tests.worker.test_usage import traffic
 
 BREAKAGES = (

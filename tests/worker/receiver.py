@@ -50,6 +50,16 @@ async def well(_: web.Request, __: int) -> web.StreamResponse:
     return web.Response()
 
 
+def answering(*statuses: int, **headers: str) -> Answer:
+    """These statuses, the last one for ever."""
+
+    async def answer(_: web.Request, number: int) -> web.StreamResponse:
+        status = statuses[min(number, len(statuses)) - 1]
+        return web.Response(status=status, text=f"answer {number}", headers=headers)
+
+    return answer
+
+
 class Receiver:
     """What came, and how it answers: `answer(request, number of the request, from 1)`."""
 

@@ -10,7 +10,7 @@ import pytest
 from jobs.courses import models
 from tests.jobs.learning import act
 from tests.worker.rig import Rig
-from tests.worker.test_courses import differences, model, teach
+from tests.worker.teaching import differences, model, teach
 from tests.worker.test_kill import drained, lone, victim  # noqa: F401
 
 

@@ -13,7 +13,7 @@ from tests.jobs.learning import act as learn
 from tests.jobs.making import START, make
 from tests.jobs.test_onboarding import act as step
 from tests.worker.rig import Rig
-from tests.worker.test_courses import differences, teach
+from tests.worker.teaching import differences, teach
 from tests.worker.test_kill import drained, lone, victim  # noqa: F401
 from tests.worker.test_referrals import settle
 

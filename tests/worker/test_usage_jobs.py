@@ -17,7 +17,7 @@ from tests.api.service import running
 from tests.jobs.making import NOW
 from tests.jobs.metering import CATALOG, DAY, HOUR, SECOND, act
 from tests.worker.rig import Rig
-from tests.worker.test_courses import differences
+from tests.worker.teaching import differences
 from worker import usage_jobs
 from worker.context import Context
 

@@ -13,7 +13,7 @@ from jobs.action import Action
 from tests.jobs.making import NOW
 from tests.jobs.metering import CATALOG, act, applied
 from tests.worker.rig import Rig
-from tests.worker.test_courses import differences
+from tests.worker.teaching import differences
 from tests.worker.test_kill import drained, lone, victim  # noqa: F401
 
 MS = timedelta(milliseconds=1)

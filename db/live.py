@@ -7,7 +7,7 @@ Workers look there first, so that what nobody waits for costs neither memory nor
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -37,16 +37,15 @@ class Entry(NamedTuple):
     body: bytes
 
 
-async def listened(client: Redis, partition: int, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
-    """Those that somebody waits for: one trip, and usually none."""
-    if not snapshots:
-        return []
-    asked = list({subject for subject, _, _ in snapshots})
+async def listened(client: Redis, partition: int, subjects: Collection[str]) -> set[str]:
+    """Those that somebody listens to: one trip, and usually none."""
+    if not subjects:
+        return set()
+    asked = list(subjects)
     now = time.time()
     # ZMSCORE, one command for all of them.
     until = await client.zmscore(keys.listened(partition), asked)
-    heard = {subject for subject, score in zip(asked, until, strict=True) if score is not None and score > now}
-    return [one for one in snapshots if one[0] in heard]
+    return {subject for subject, score in zip(asked, until, strict=True) if score is not None and score > now}
 
 
 async def publish(client: Redis, partition: int, snapshots: Sequence[Snapshot]) -> None:

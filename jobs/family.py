@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
@@ -56,11 +56,15 @@ class Refusal(NamedTuple):
 
 
 class Live(NamedTuple):
-    """A snapshot for those of a subject who listen at the moment; `body` is JSON."""
+    """A snapshot for those of a subject who listen at the moment.
+
+    `body` makes its JSON of the states as the fold left them: it is asked behind the commit, and only if somebody
+    listens, since nearly always nobody does.
+    """
 
     subject: str
     event: str
-    body: bytes
+    body: Callable[[], bytes]
 
 
 @dataclass(slots=True)

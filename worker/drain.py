@@ -138,9 +138,10 @@ class Drain:
 
     async def _publish(self, partition: int, done: Applied) -> None:
         """8 to 10. Dying before or in it: the next who takes the partition drops caches, tells listeners, trims."""
-        heard = await live.listened(self.client, partition, done.live)
-        unheard = {subject for subject, _, _ in done.live} - {subject for subject, _, _ in heard}
-        told = (dict(done.models), _replies(done), heard, unheard)
+        subjects = {subject for subject, _, _ in done.live}
+        heard = await live.listened(self.client, partition, subjects)
+        snapshots = [(subject, event, body()) for subject, event, body in done.live if subject in heard]
+        told = (dict(done.models), _replies(done), snapshots, subjects - heard)
         await models.publish(self.client, partition, done.generation, done.position, *told)
 
     def _go_on(self, done: Applied) -> None:

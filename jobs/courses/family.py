@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import asyncpg
@@ -130,6 +131,7 @@ def _fact(action: Action, outcome: bytes) -> Row:
 def _live(states: States) -> Iterable[Live]:
     for (user_id, course_id), standing in states.changed_standings.items():
         if course_id:
-            yield Live(f"user:{user_id}", "progress", models.live_body(standing.enrolment))
+            yield Live(f"user:{user_id}", "progress", partial(models.live_body, standing.enrolment))
     for (user_id, course_id), held in states.changed_certificates.items():
-        yield Live(f"user:{user_id}", "certificate", models.certificate_body(held, states.titles.get(course_id)))
+        body = partial(models.certificate_body, held, states.titles.get(course_id))
+        yield Live(f"user:{user_id}", "certificate", body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -98,7 +99,7 @@ class Onboarding:
     def emitted(self, states: States) -> Emitted:
         """First times, organisations that qualify, and the progress for who listens."""
         follow_ups = [_qualified(states, *key, cause) for key, cause in sorted(states.qualified.items(), key=_key)]
-        live = [Live(f"user:{user}", "onboarding", _told(states, user)) for user in sorted(states.changed)]
+        live = [Live(f"user:{user}", "onboarding", partial(_told, states, user)) for user in sorted(states.changed)]
         return Emitted(effects=states.effects, follow_ups=follow_ups, live=live)
 
     async def save(self, conn: asyncpg.Connection, states: States) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -128,8 +129,8 @@ class States:
 
     def announce(self, org_id: str, referral: Referral) -> None:
         """Show the referral as it is now to those of an organisation who listen."""
-        body = msgspec.json.encode(shown(referral, is_referrer=org_id == referral.referrer_org_id))
-        self.emitted.live.append(Live(f"org:{org_id}", "referral", body))
+        body = shown(referral, is_referrer=org_id == referral.referrer_org_id)
+        self.emitted.live.append(Live(f"org:{org_id}", "referral", partial(msgspec.json.encode, body)))
 
 
 def shown(referral: Referral, *, is_referrer: bool) -> dict[str, Any]:

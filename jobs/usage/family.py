@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -81,9 +82,9 @@ class Usage:
 
     def emitted(self, states: States) -> Emitted:
         """Notices of thresholds, what cannot be taken, and the view as it is now."""
+        states.models = view.changed(states)
         states.emitted.live = [
-            Live(subject, "usage", msgspec.json.encode(_view(states, subject, model)))
-            for subject, model in view.changed(states).items()
+            Live(subject, "usage", partial(_view, states, subject, model)) for subject, model in states.models.items()
         ]
         return states.emitted
 
@@ -104,5 +105,5 @@ class Usage:
         return usage_facts.tables()
 
 
-def _view(states: States, subject: str, model: view.Model) -> dict[str, Any]:
-    return view.view(model, states.plans, states.catalog, states.latest[subject])
+def _view(states: States, subject: str, model: view.Model) -> bytes:
+    return msgspec.json.encode(view.view(model, states.plans, states.catalog, states.latest[subject]))

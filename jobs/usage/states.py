@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import asyncpg
 
@@ -18,6 +18,9 @@ from jobs.usage.kinds import Committed, Recorded, Released, Reserved
 from jobs.usage.periods import EPOCH
 from jobs.usage.plans import Plans
 from jobs.usage.rows import QUERIES, Account, Counter, CounterKey, Reservation
+
+if TYPE_CHECKING:
+    from jobs.usage.view import Model
 
 LISTED: Final = 64
 """Open reservations of a subject that a batch loads beside those that it needs: so a view knows when they expire."""
@@ -42,6 +45,8 @@ class States:
         """Subject -> its newest arrival in this batch."""
         self.listed_until: dict[str, datetime] = {}
         """Subject -> until when the open reservations that were loaded are all that expire."""
+        self.models: Mapping[str, Model] = {}
+        """Subject -> what it sees of its usage, once the batch is folded: jobs/usage/view.py."""
         self.emitted = Emitted()
         self._due: dict[str, list[tuple[datetime, str]]] = {}
         self._spans: dict[str, periods.Period] = {}

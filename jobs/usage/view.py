@@ -72,7 +72,7 @@ def decode(body: bytes | None) -> Model:
 
 def written(states: States) -> Iterable[tuple[str, bytes]]:
     """The models of every subject that this batch changed."""
-    return [(name(subject), _encode(model)) for subject, model in changed(states).items()]
+    return [(name(subject), _encode(model)) for subject, model in states.models.items()]
 
 
 def changed(states: States) -> Mapping[str, Model]:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from db import keys, live
 from db.live import Entry
+from db.stream import Position
 from jobs.usage import family as usage
 from jobs.usage import view
 from tests.jobs.metering import act
@@ -34,7 +35,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return subjects
 
 
-async def entries(rig: Rig, since: live.Position) -> list[Entry]:
+async def entries(rig: Rig, since: Position) -> list[Entry]:
     """What ada has been sent."""
     (found,) = await live.since(rig.client, [(rig.partition(ADA), ADA, since)])
     assert found is not None
@@ -59,7 +60,7 @@ async def test_who_begins_to_listen_behind_the_look_of_the_worker_reads_anew(
     rig: Rig, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = rig.partition(ADA)
-    positions: list[live.Position] = []
+    positions: list[Position] = []
     original = live.listened
 
     async def begins(client: Redis, partition: int, subjects: Collection[str]) -> set[str]:
@@ -78,7 +79,7 @@ async def test_who_begins_to_listen_behind_the_look_of_the_worker_reads_anew(
 async def test_whenever_somebody_begins_they_learn_of_the_last_change(rig: Rig) -> None:
     """Who keeps listening, reads the state, and then all that comes, ends at the last count: at whatever moment."""
     users, number = [f"u{one}" for one in range(40)], 6
-    begun: dict[str, tuple[live.Position, int]] = {}
+    begun: dict[str, tuple[Position, int]] = {}
 
     async def listen() -> None:
         for user in users:

@@ -15,6 +15,13 @@ from db import connect, days, dump, migrate, schema
 ALL = [path.stem for path in sorted(migrate.FOLDER.glob("*.sql"))]
 
 
+def test_each_migration_has_a_number_of_its_own_and_follows_the_one_before() -> None:
+    paths = sorted(migrate.FOLDER.glob("*.sql"))
+    assert [int(path.name[:4]) for path in paths] == list(range(1, len(paths) + 1))
+    depends = [path.read_text().split("\n-- depends:")[1].partition("\n")[0].strip() for path in paths]
+    assert depends == ["", *(path.stem for path in paths[:-1])]
+
+
 async def test_up_and_down_and_up_again(empty_database_url: str) -> None:
     conn = await connect.postgres(empty_database_url)
     before = schema.of(empty_database_url)

@@ -1,5 +1,5 @@
 -- Reports of one meter read its running counters and gauges, not those of all meters and all times.
--- depends: 0015_sessions_aside
+-- depends: 0016_erasures
 
 -- migrate: apply
 

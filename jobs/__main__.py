@@ -17,7 +17,7 @@ from rich.console import Console
 from db import command, connect, stream
 from db.command import run
 from db.settings import Settings, stop
-from jobs import dead, dead_filter, importing, lines, rebuild, sending
+from jobs import dead, dead_filter, importing, lines, rebuild, sending, status_console
 from jobs import status as statuses
 from jobs.bar import Bar
 from jobs.checkpoint import Checkpoint
@@ -143,7 +143,7 @@ def status(
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
     else:
-        statuses.show(found, console)
+        status_console.show(found, console)
     raise typer.Exit(1 if found.problems else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
@@ -9,7 +10,9 @@ import pytest
 import structlog
 
 from db import embedded
+from tests.api.listening import audience as audience_of
 from tests.api.service import Service, apart
+from tests.worker.rig import until
 
 
 @pytest.fixture(scope="package")
@@ -37,3 +40,24 @@ async def buries_nothing(service: Service) -> AsyncIterator[None]:
     before = [row["id"] for row in await service.sql.fetch(query, [])]
     yield
     assert [dict(row) for row in await service.sql.fetch(query, before)] == []
+
+
+@pytest.fixture
+def user() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def token(service: Service, user: str) -> str:
+    return service.token(user, aud="milepost")
+
+
+@pytest.fixture
+async def all_leave(service: Service) -> AsyncIterator[None]:
+    """Nobody is left behind by any test."""
+    yield
+
+    async def empty() -> bool:
+        return not audience_of(service)._listeners
+
+    await until(empty, "all have left")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
 from redis import exceptions
@@ -51,7 +52,7 @@ class Cluster(Redis):
         self._nodes: dict[Address, Redis] = {}
         self._slots: list[Address | None] = [None] * slots.NUMBER
         self._masters: set[Address] = set()
-        self._stale = True
+        self._stale, self._closed = True, False
         self._looked = 0.0
         self._lock = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
@@ -182,6 +183,16 @@ class Cluster(Redis):
         self._stale = self.unchecked = True
         self._look_again()
 
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """While the block lasts, all masters are looked at; what fails meanwhile is to be looked at again."""
+        self.unchecked = False
+        try:
+            yield
+        except BaseException:
+            self.unchecked = True
+            raise
+
     async def masters(self) -> list[Redis]:
         """The nodes that have slots."""
         await self._known()
@@ -197,6 +208,7 @@ class Cluster(Redis):
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close all connections."""
+        self._closed = True
         tasks = [task for task in (self._look_task, *self._leaving) if task is not None]
         for task in tasks:
             task.cancel()
@@ -217,7 +229,7 @@ class Cluster(Redis):
             self._look_again()
 
     def _look_again(self) -> None:
-        if self._look_task is None or self._look_task.done():
+        if not self._closed and (self._look_task is None or self._look_task.done()):
             self._look_task = asyncio.get_running_loop().create_task(self._look_quietly(), name="cluster-map")
 
     async def _look_quietly(self) -> None:

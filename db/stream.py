@@ -271,9 +271,15 @@ async def promise(client: Redis, durability: Durability) -> list[tuple[str | int
     except cluster.NoCluster as error:
         raise Misconfigured(f"{error}: write its URL as redis://…") from None
     if isinstance(client, cluster.Cluster):
-        client.unchecked = False
-    elif (await client.info("cluster")).get("cluster_enabled"):
+        with client.checking():
+            return await _of_all(servers, durability)
+    if (await client.info("cluster")).get("cluster_enabled"):
         raise Misconfigured("this Redis is part of a cluster: write MILEPOST_STREAM_URL as redis+cluster://host:port,…")
+    return await _of_all(servers, durability)
+
+
+async def _of_all(servers: Sequence[Redis], durability: Durability) -> list[tuple[str | int, ...]]:
+    """The waits of the one that needs most."""
     return max([await _promise(server, durability) for server in servers], key=len)
 
 

@@ -10,7 +10,7 @@ from redis import exceptions
 from redis.asyncio import Redis
 from redis.exceptions import ClusterDownError
 
-from db import cluster, keys, slots, stream
+from db import cluster, cluster_map, keys, slots, stream
 from db.cluster import Cluster
 from db.slots import Address
 from db.stream import Append, Log, Unavailable
@@ -59,12 +59,12 @@ class ClusterLog(Log):
         return futures[0] if len(futures) == 1 else self._loop.create_task(_all(futures))
 
     def _lane(self, partition: int) -> _Lane:
-        address = self.cluster.address(self._slots[partition])
+        address = self.cluster.map.address(self._slots[partition])
         if address is None:
-            self.cluster.failed()
+            self.cluster.map.failed()
             raise Unavailable("no node of the cluster has the partition")
         if address not in self._lanes:
-            lane = self._lanes[address] = _Lane(self, self.cluster.node(address))
+            lane = self._lanes[address] = _Lane(self, self.cluster.map.node(address))
             lane.start()
         return self._lanes[address]
 
@@ -97,7 +97,7 @@ class _Lane(Log):
         try:
             answers = await self._wire.send([*(one for packet in packets.values() for one in packet), *waits])
         except BaseException:
-            self.whole.cluster.failed()
+            self.whole.cluster.map.failed()
             raise
         stream.check_waits(answers, len(waits))
         positions = [""] * len(entries)
@@ -130,12 +130,12 @@ class _Lane(Log):
                 stream.check_waits(found, len(waits))
                 answers = found[: len(packet)]
             if any(isinstance(one, ClusterDownError) for one in answers):
-                self.whole.cluster.failed()
+                self.whole.cluster.map.failed()
             stream.check(answers)
         except Unavailable as error:
             return [error] * number
-        except cluster.AWAY as error:
-            self.whole.cluster.failed()
+        except cluster_map.AWAY as error:
+            self.whole.cluster.map.failed()
             return [Unavailable(f"the log did not answer: {error}")] * number
         return [one.decode() for one in (answers[-1] if len(packet) > 1 else answers)]
 
@@ -173,11 +173,11 @@ class ClusterShared(Shared):
         return self._loop.create_task(self._sent(slots.key(command), command))
 
     async def _sent(self, key: str | bytes | None, command: Command) -> Any:
-        address = self.cluster.address(slots.of_key(key or b""))
+        address = self.cluster.map.address(slots.of_key(key or b""))
         if address is None:
             return await self.cluster.execute_command(*command)
         if address not in self._lanes:
-            lane = self._lanes[address] = Shared(self.cluster.node(address))
+            lane = self._lanes[address] = Shared(self.cluster.map.node(address))
             lane.start()
         lane = self._lanes[address]
         try:
@@ -185,5 +185,5 @@ class ClusterShared(Shared):
         except cluster.REDIRECTS:
             return await self.cluster.execute_command(*command)
         except (exceptions.ConnectionError, ClusterDownError):
-            self.cluster.failed()
+            self.cluster.map.failed()
             raise

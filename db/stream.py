@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from db import cluster, keys, log, metrics
+from db import cluster, cluster_map, keys, log, metrics
 from db.connect import Server
 from db.settings import Durability
 from db.wire import Command, Wire
@@ -268,10 +268,10 @@ async def promise(client: Redis, durability: Durability) -> list[tuple[str | int
     """
     try:
         servers = await cluster.masters(client)
-    except cluster.NoCluster as error:
+    except cluster_map.NoCluster as error:
         raise Misconfigured(f"{error}: write its URL as redis://…") from None
     if isinstance(client, cluster.Cluster):
-        with client.checking():
+        with client.map.checking():
             return await _of_all(servers, durability)
     if (await client.info("cluster")).get("cluster_enabled"):
         raise Misconfigured("this Redis is part of a cluster: write MILEPOST_STREAM_URL as redis+cluster://host:port,…")

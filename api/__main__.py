@@ -12,7 +12,7 @@ import uvloop
 from aiohttp import web
 
 from api import app, front
-from db import log, partitions, stream
+from db import log, partitions, promises
 from db.settings import Settings, load, stop
 
 EXAMPLES = """examples:
@@ -47,7 +47,7 @@ async def serve(settings: Settings) -> None:
         await runner.setup()
         site = web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024)
         await site.start()
-    except (stream.Misconfigured, partitions.Mismatch) as error:
+    except (promises.Misconfigured, partitions.Mismatch) as error:
         stop(f"api: {error}")
     except OSError as error:
         stop(f"api: cannot listen on {settings.host}:{settings.port}: {error.strerror or error}")

@@ -43,7 +43,7 @@ from api.state import STATE, State
 from api.usage import accounts, plans, reports
 from api.usage import routes as usage
 from api.waiting import Waiting
-from db import cluster, connect, ending, lanes, log, metrics, partitions, stream
+from db import cluster, connect, ending, lanes, log, metrics, partitions, promises, stream
 from db.settings import Settings
 from db.stream import Unavailable
 
@@ -207,11 +207,11 @@ async def _replica(settings: Settings) -> asyncpg.Pool | None:
 async def _check(state: State) -> None:
     """What a start demands of Redis; while Redis is away, requests are refused and the check is tried again.
 
-    Raises stream.Misconfigured and partitions.Mismatch, which no later try can mend.
+    Raises promises.Misconfigured and partitions.Mismatch, which no later try can mend.
     """
     settings, journal = state.settings, state.log
     try:
-        journal.waits = await stream.promise(state.redis, settings.durability)
+        journal.waits = await promises.demand(state.redis, settings.durability)
         if not await partitions.recall(state.redis, settings.partitions):
             await partitions.agree(state.pool, state.redis, settings.partitions)
     except (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
@@ -233,7 +233,7 @@ async def _watch(state: State) -> None:
             state.log.backlog = await stream.backlog(state.redis, state.settings.partitions)
         except (RedisError, OSError, TimeoutError):
             state.ready = False
-        except (stream.Misconfigured, partitions.Mismatch) as error:
+        except (promises.Misconfigured, partitions.Mismatch) as error:
             logger.error("refusing actions", reason=str(error))  # noqa: TRY400 - the reason says it all
             state.log.refusal = Unavailable(str(error))
         except Exception:

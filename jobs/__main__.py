@@ -14,7 +14,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from db import command, connect, stream
+from db import command, connect, promises, stream
 from db.command import run
 from db.settings import Settings, stop
 from jobs import dead, dead_filter, importing, lines, rebuild, sending, status_console
@@ -315,7 +315,7 @@ async def _told(work: Awaitable[T]) -> T:
     """What goes wrong on purpose becomes one line."""
     try:
         return await work
-    except (lines.Unreadable, sending.Refused, stream.Misconfigured, stream.Unavailable, rebuild.Busy) as error:
+    except (lines.Unreadable, sending.Refused, promises.Misconfigured, stream.Unavailable, rebuild.Busy) as error:
         stop(str(error), 1)
 
 

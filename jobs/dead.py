@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
-from db import lanes, partitions, sql, stream
+from db import lanes, partitions, promises, sql, stream
 from db.settings import Settings
 from db.stream import Log
 from jobs.action import OWN_ID, Action
@@ -89,10 +89,10 @@ def decode(body: bytes) -> Action | None:
 
 
 async def opened_log(conn: asyncpg.Connection, client: Redis, settings: Settings) -> Log:
-    """The log to append to, with the promises that the API keeps; stop it at the end. Raises stream.Misconfigured."""
+    """The log to append to, with the promises that the API keeps; stop it at the end. Raises promises.Misconfigured."""
     number: int = await conn.fetchval(partitions.QUERIES["count_partitions"])
     log = lanes.log(client, number, settings.backlog_limit)
-    log.waits = await stream.promise(client, settings.durability)
+    log.waits = await promises.demand(client, settings.durability)
     log.backlog = sum(await stream.size(client, number))
     log.refusal = None
     log.start()

@@ -18,7 +18,7 @@ import prometheus_client
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db import connect, ending, keys, lanes, log, partitions, stream
+from db import connect, ending, keys, lanes, log, partitions, promises
 from db.settings import Settings, stop
 from worker import drain, schedule
 from worker.drain import Drain
@@ -74,9 +74,9 @@ async def _ready(settings: Settings, pool: asyncpg.Pool, client: Redis) -> list[
     The commands that make an append as durable as promised.
     """
     try:
-        waits = await _until("Redis", lambda: stream.promise(client, settings.durability))
+        waits = await _until("Redis", lambda: promises.demand(client, settings.durability))
         await _until("Postgres", lambda: partitions.agree(pool, client, settings.partitions))
-    except (stream.Misconfigured, partitions.Mismatch) as error:
+    except (promises.Misconfigured, partitions.Mismatch) as error:
         stop(f"worker: {error}")
     logger.info("draining", partitions=settings.partitions, connections=settings.drain_connections)
     return waits

@@ -11,10 +11,11 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ClusterError, RedisError
 
-from db import connect, keys, lanes, live, models, ports, slots, stream
+from db import connect, keys, lanes, live, models, ports, promises, slots, stream
 from db.cluster import Cluster
+from db.promises import Misconfigured
 from db.settings import Settings
-from db.stream import START, Log, Misconfigured, Unavailable
+from db.stream import START, Log, Unavailable
 from tests import nodes
 from tests.db.test_stream import ready, valkey
 from tests.nodes import Nodes, until
@@ -40,7 +41,7 @@ async def client(cluster: Nodes) -> AsyncIterator[Redis]:
 @pytest.fixture
 async def log(client: Redis) -> AsyncIterator[Log]:
     made = lanes.log(client, PARTITIONS, 1 << 30)
-    made.waits, made.refusal = await stream.promise(client, "fsync"), None
+    made.waits, made.refusal = await promises.demand(client, "fsync"), None
     made.start()
     yield made
     await made.stop()
@@ -70,7 +71,7 @@ async def test_a_seed_that_is_dead_or_has_left_does_not_block_a_start(cluster: N
         await (await ready(left)).aclose()
         host = left.removeprefix("redis://").removesuffix("/0")
         async with connect.redis(cluster.url.replace("://", f"://127.0.0.1:{ports.free()},{host},")) as client:
-            assert await stream.promise(client, "fsync") == []
+            assert await promises.demand(client, "fsync") == []
 
 
 async def test_every_master_is_looked_at(cluster: Nodes, client: Redis, tmp_path: Path) -> None:
@@ -81,23 +82,23 @@ async def test_every_master_is_looked_at(cluster: Nodes, client: Redis, tmp_path
     ):
         await last.client.config_set(name, wrong)
         with pytest.raises(Misconfigured, match=said):
-            await stream.promise(client, "fsync")
+            await promises.demand(client, "fsync")
         await last.client.config_set(name, right)
     await last.client.config_set("appendfsync", "everysec")
     if (await last.client.info("server"))["redis_version"].startswith("7.0."):
         with pytest.raises(Misconfigured, match="WAITAOF"):
-            await stream.promise(client, "fsync")
+            await promises.demand(client, "fsync")
     else:
-        assert await stream.promise(client, "fsync") == [("WAITAOF", 1, 0, stream.WAIT_MS)]
+        assert await promises.demand(client, "fsync") == [("WAITAOF", 1, 0, promises.WAIT_MS)]
     await last.client.config_set("appendfsync", "always")
-    assert await stream.promise(client, "fsync") == []
+    assert await promises.demand(client, "fsync") == []
     with pytest.raises(Misconfigured, match="redis\\+cluster://"):
-        await stream.promise(last.client, "fsync")
+        await promises.demand(last.client, "fsync")
     with valkey(tmp_path / "plain") as url:
         await (await ready(url)).aclose()
         async with connect.redis(url.replace("redis://", "redis+cluster://")) as plain:
             with pytest.raises(Misconfigured, match="cluster support disabled"):
-                await stream.promise(plain, "memory")
+                await promises.demand(plain, "memory")
 
 
 async def test_commands_of_many_slots_and_large_requests(client: Redis, log: Log) -> None:

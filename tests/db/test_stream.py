@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db import connect, keys, ports, stream, valkey_server
+from db import connect, keys, ports, promises, stream, valkey_server
+from db.promises import Misconfigured
 from db.settings import Durability
-from db.stream import BacklogFull, Log, Misconfigured, Position, Unavailable
+from db.stream import BacklogFull, Log, Position, Unavailable
 
 PARTITIONS = 4
 
@@ -223,7 +224,7 @@ async def test_the_bound_of_the_backlog_refuses_before_anything_is_sent(redis: R
     [
         ((), "memory", []),
         (("--appendonly", "yes", "--appendfsync", "always"), "fsync", []),
-        (("--appendonly", "yes", "--appendfsync", "everysec"), "fsync", [("WAITAOF", 1, 0, stream.WAIT_MS)]),
+        (("--appendonly", "yes", "--appendfsync", "everysec"), "fsync", [("WAITAOF", 1, 0, promises.WAIT_MS)]),
         (("--maxmemory-policy", "allkeys-lru"), "memory", None),
         (("--appendonly", "no"), "fsync", None),
         (("--appendonly", "no"), "replica", None),
@@ -237,9 +238,9 @@ async def test_what_a_promise_demands_of_redis(
         client = await ready(url)
         if waits is None:
             with pytest.raises(Misconfigured, match=r"CONFIG SET|appendonly"):
-                await stream.promise(client, durability)
+                await promises.demand(client, durability)
         else:
-            assert await stream.promise(client, durability) == waits
+            assert await promises.demand(client, durability) == waits
             async with opened(client) as log:
                 log.waits = waits
                 assert await log.append([(0, record(0))])
@@ -248,12 +249,12 @@ async def test_what_a_promise_demands_of_redis(
 
 
 async def test_a_replica_must_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "WAIT_MS", 200)
+    monkeypatch.setattr(promises, "WAIT_MS", 200)
     aof = ("--appendonly", "yes", "--appendfsync", "always")
     with valkey(tmp_path / "one", *aof) as url:
         client = await ready(url)
         async with opened(client) as log:
-            log.waits = await stream.promise(client, "replica")
+            log.waits = await promises.demand(client, "replica")
             with pytest.raises(Unavailable, match="durable"):
                 await log.append([(0, record(0))])
             with valkey(
@@ -275,7 +276,7 @@ async def test_where_config_is_forbidden_the_promise_is_believed(tmp_path: Path)
         client = await ready(url)
         await client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-config")  # type: ignore[no-untyped-call]
         app = connect.redis(url.replace("redis://", "redis://app:pw@"))
-        assert await stream.promise(app, "fsync") == []
-        assert await stream.promise(app, "replica") == [("WAIT", 1, stream.WAIT_MS)]
+        assert await promises.demand(app, "fsync") == []
+        assert await promises.demand(app, "replica") == [("WAIT", 1, promises.WAIT_MS)]
         await app.aclose()
         await client.aclose()

@@ -980,7 +980,9 @@ CREATE INDEX referrals_made ON public.referrals USING btree (referrer_org_id, cr
 
 CREATE INDEX referrals_referrer ON public.referrals USING btree (referrer_org_id, status);
 
-CREATE INDEX rollups_popular ON public.rollups USING btree (n DESC, key) WHERE ((grain = 'all'::text) AND (measure = 'configuration'::text));
+CREATE INDEX rollups_paths ON public.rollups USING btree (grain, measure, start, n DESC, key) WHERE (measure = ANY (ARRAY['next'::text, 'bot.next'::text]));
+
+CREATE INDEX rollups_ranked ON public.rollups USING btree (measure, n DESC, key) WHERE (grain = 'all'::text);
 
 CREATE INDEX usage_counters_gauges ON public.usage_counters USING btree (action) WHERE (period_end IS NULL);
 
@@ -996,7 +998,7 @@ CREATE INDEX user_courses_course ON public.user_courses USING btree (course_id, 
 
 CREATE INDEX user_progress_id ON public.user_progress USING btree (id);
 
-CREATE INDEX user_sessions_begun ON public.user_sessions USING brin (at);
+CREATE INDEX user_sessions_begun ON public.user_sessions USING btree (at DESC, session_id);
 
 CREATE INDEX user_sessions_open ON public.user_sessions USING btree (at) WHERE (ended_at IS NULL);
 

@@ -30,12 +30,14 @@ _SUMS: Final[Json] = {
     "conversionRate": _SHARE,
     "averageSessionDurationMs": _MS,
 }
+_BOTS: Final[Json] = {"bots": {**_COUNT, "description": "sessions of declared bots that are left out"}}
 _COUNTED: Final[Json] = {"sessions": _COUNT, "share": _SHARE}
 _OVERVIEW: Final = fields(
     {
         **_RANGE,
         **_SUMS,
         "uniqueUsers": _COUNT,
+        **_BOTS,
         "dropOffPoints": _list({"category": _TEXT_OR_NONE, **_COUNTED}),
         "priceDistribution": _list({"from": {"type": "integer"}, **_COUNTED}),
         "devices": _list({"device": _TEXT_OR_NONE, **_COUNTED}),
@@ -45,6 +47,7 @@ _OVERVIEW: Final = fields(
 _FUNNEL: Final = fields(
     {
         **_RANGE,
+        **_BOTS,
         "funnel": _TEXT,
         "funnels": {"type": "array", "items": _TEXT, "description": "the names of all"},
         "windowSeconds": _COUNT,
@@ -65,6 +68,7 @@ _POPULAR: Final = fields(
     {
         **_THROUGH,
         "configuredSessions": _COUNT,
+        **_BOTS,
         "configurations": _list({"configuration": {"type": "object"}, **_COUNTED}),
         "categories": _list({"category": _TEXT, "values": _list({"value": _TEXT_OR_NONE, **_COUNTED})}),
     }
@@ -93,7 +97,18 @@ _RETENTION: Final = fields(
         ),
     }
 )
-_PATHS: Final = fields({**_RANGE, "steps": _list({"from": _TEXT, "to": _TEXT, "times": _COUNT, "share": _SHARE})})
+_MISSED: Final[Json] = {
+    **_COUNT,
+    "description": "a step that is not told may have been taken so many times more than the last that is; 0: none was",
+}
+_PATHS: Final = fields(
+    {
+        **_RANGE,
+        **_BOTS,
+        "missedAtMost": _MISSED,
+        "steps": _list({"from": _TEXT, "to": _TEXT, "times": _COUNT, "share": _SHARE}),
+    }
+)
 _JOURNEY: Final = fields(
     {
         **_THROUGH,
@@ -168,6 +183,7 @@ OPERATIONS: Final = (
         "category of sessions that did not complete. `priceDistribution`: final prices, by the lower bounds of their "
         "buckets. `uniqueUsers` is exact: by user, else anonymous id, else session.",
         *_RANGES,
+        "AnalyticsBots",
     ),
     _read(
         *("user-journey", "readJourney", "One session, step by step", _JOURNEY),
@@ -177,8 +193,10 @@ OPERATIONS: Final = (
     ),
     _read(
         *("popular-configs", "readPopularConfigurations", "What most sessions end with", _POPULAR),
-        "Final configurations are compared as canonical JSON; of each category the last selection of a session counts.",
+        "Final configurations are compared as canonical JSON; of each category the last selection of a session counts. "
+        "The hundred categories in which most sessions chose something.",
         "AnalyticsLimit",
+        "AnalyticsBots",
     ),
     _read(
         *("conversion-funnel", "readFunnel", "How far sessions come, step by step", _FUNNEL),
@@ -186,6 +204,7 @@ OPERATIONS: Final = (
         "`dropOff`: the share of those who entered and did not go on.",
         *_RANGES,
         "AnalyticsFunnel",
+        "AnalyticsBots",
     ),
     _read(
         *("performance", "readPerformance", "One metric: count, mean, quantiles, series", _PERFORMANCE),
@@ -206,6 +225,7 @@ OPERATIONS: Final = (
         f"{_CUT} Steps are categories and pages; `share`: of all that left `from`.",
         *_RANGES,
         "AnalyticsLimit",
+        "AnalyticsBots",
     ),
     Operation(
         *("GET", f"{BASE}/real-time", "readRealTime", "What happens now"),
@@ -229,6 +249,9 @@ OPERATIONS: Final = (
 PARAMETERS: Final[Json] = {
     "JourneySession": query("sessionId", {"type": "string", "minLength": 1}, "The session.", required=True),
     "AnalyticsLimit": query("limit", {"type": "integer", "minimum": 1, "maximum": MOST}, "How many."),
+    "AnalyticsBots": query(
+        "bots", {"enum": ["exclude", "include"]}, "Whether declared bots are counted, too; `exclude` if left out."
+    ),
     "AnalyticsFunnel": query("funnel", {"type": "string"}, "A funnel of the catalog; `default` if left out."),
     "AnalyticsMetric": query("metric", {"type": "string", "maxLength": 256}, "`api_response_time` if left out."),
     "AnalyticsWeeks": query("weeks", {"type": "integer", "minimum": 1, "maximum": 52}, "Cohorts; 12 if left out."),

@@ -13,7 +13,7 @@ from aiohttp import web
 from api import pages, time_range
 from api.errors import Problem
 from api.state import STATE, State
-from jobs.analytics import answers, journey
+from jobs.analytics import answers, conversion, journey, overview, paths, performance, popular
 from jobs.analytics.answers import Answer, Span
 from jobs.analytics.funnel_catalog import DEFAULT
 from jobs.tracking.family import QUERIES as TRACKING
@@ -52,28 +52,36 @@ def _span(request: web.Request, now: datetime) -> Span:
     return answers.span(wanted.begin, wanted.end, now)
 
 
+def _bots(request: web.Request) -> bool:
+    """Whether bots are counted, too."""
+    text = request.query.get("bots", "exclude")
+    if text not in {"exclude", "include"}:
+        raise Problem("invalid_parameter", "bots is include or exclude", details={"path": "bots"})
+    return text == "include"
+
+
 async def _overview(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
-    return await answers.overview(conn, _span(request, now))
+    return await overview.read(conn, _span(request, now), bots=_bots(request))
 
 
 async def _funnel(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
     name = request.query.get("funnel", DEFAULT)
-    chosen = answers.funnel_named(state.catalog, name)
+    chosen = conversion.named(state.catalog, name)
     known = [DEFAULT, *(one.name for one in state.catalog.funnels)]
     if chosen is None:
         said = f"there is no such funnel; there are {', '.join(known)}"
         raise Problem("invalid_parameter", said, details={"path": "funnel"})
-    return await answers.funnel(conn, _span(request, now), chosen) | {"funnels": known}
+    return await conversion.read(conn, _span(request, now), chosen, bots=_bots(request)) | {"funnels": known}
 
 
 async def _popular(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
-    return await answers.popular(conn, pages.number(request, "limit", TOP, MOST))
+    return await popular.read(conn, pages.number(request, "limit", TOP, MOST), bots=_bots(request))
 
 
 async def _performance(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
     metric = request.query.get("metric", METRIC)[:256]
-    found = await answers.performance(conn, _span(request, now), metric if _is_text(metric) else "")
-    return found | {"metrics": await answers.metric_names(conn)}
+    found = await performance.read(conn, _span(request, now), metric if _is_text(metric) else "")
+    return found | {"metrics": await performance.names(conn)}
 
 
 async def _retention(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
@@ -82,7 +90,8 @@ async def _retention(conn: asyncpg.Connection, request: web.Request, state: Stat
 
 
 async def _paths(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
-    return await answers.paths(conn, _span(request, now), pages.number(request, "limit", 20, MOST))
+    wanted, limit = _span(request, now), pages.number(request, "limit", 20, MOST)
+    return await paths.read(conn, wanted, limit, bots=_bots(request))
 
 
 async def _journey(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
@@ -94,7 +103,7 @@ async def _journey(conn: asyncpg.Connection, request: web.Request, state: State,
         raise Problem("not_found", "there is no such session")
     session = Session(*rows[0])
     found: dict[str, Any] = {"session": session}
-    return found | await journey.read(conn, session.subject, session_id)
+    return found | await journey.read(conn, session)
 
 
 def _is_text(text: str) -> bool:

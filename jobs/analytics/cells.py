@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
@@ -23,11 +23,18 @@ MONDAY: Final = 4 * DAY
 KEPT: Final[Mapping[Grain, int]] = {"minute": 2 * HOUR, "hour": 72 * HOUR}
 """How long fine grains are kept, in seconds: longer ranges are answered from days."""
 
+BOT: Final = "bot."
+"""Before the measures of what bots' sessions count for: answers leave them out, or add them."""
+
 _GRAINS: Final[Mapping[str, tuple[Grain, ...]]] = {
     "actions": ("minute", "hour", "day"),
-    "choice": ("day", "all"),
+    **dict.fromkeys(("next", "left", "funnel", "gap"), ("hour", "day", "week")),
+    "choice": ("all",),
+    "chosen": ("all",),
     "configuration": ("all",),
+    "configured": ("all",),
 }
+"""By the word before a colon."""
 _USUAL: Final[tuple[Grain, ...]] = ("hour", "day")
 
 ACCURACY: Final = 0.01
@@ -80,14 +87,28 @@ def finest(measure: str, at: float) -> int:
 
 
 def spread(counts: Mapping[Base, Count]) -> dict[Cell, Count]:
-    """The cells of every grain that these measures are kept in."""
+    """The cells of every measure and grain that follow from these."""
     found: dict[Cell, Count] = {}
     for (measure, at, key), (n, total) in counts.items():
-        for grain in _GRAINS.get(measure, _USUAL):
-            cell = Cell(grain, measure, cut(at, grain), key)
-            held = found.get(cell)
-            found[cell] = Count(n, total) if held is None else Count(held.n + n, held.total + total)
+        mark = BOT if measure.startswith(BOT) else ""
+        for name, own in _measures(measure.removeprefix(BOT), key):
+            for grain in _GRAINS.get(name.partition(":")[0], _USUAL):
+                cell = Cell(grain, mark + name, cut(at, grain), own)
+                held = found.get(cell)
+                found[cell] = Count(n, total) if held is None else Count(held.n + n, held.total + total)
     return found
+
+
+def _measures(measure: str, key: str) -> tuple[tuple[str, str], ...]:
+    """(measure, key) that one of a session counts in: sums that an answer needs beside the parts have their own."""
+    if measure == "choice":
+        category, value = map(str, parts(key))
+        return ("choice:" + category, value), ("chosen", category)
+    if measure == "configuration":
+        return (measure, key), ("configured", "")
+    if measure == "next":
+        return (measure, key), ("left", several(parts(key)[0]))
+    return ((measure, key),)
 
 
 def difference(old: Mapping[Cell, Count], new: Mapping[Cell, Count]) -> dict[Cell, Count]:
@@ -174,15 +195,23 @@ def middle(index: int) -> float:
 
 def quantile(histogram: Mapping[int, int], q: float) -> float | None:
     """The value below which `q` (0..1) of the values lie (nearest rank), within ACCURACY; None of nothing."""
+    return quantiles(histogram, [q])[0]
+
+
+def quantiles(histogram: Mapping[int, int], qs: Sequence[float]) -> list[float | None]:
+    """Several at once, the smallest first."""
     number = sum(histogram.values())
-    if number <= 0:
-        return None
-    rank = max(1, math.ceil(q * number))
-    for index in sorted(histogram):
-        rank -= histogram[index]
-        if rank <= 0:
-            return middle(index)
-    return None
+    found: list[float | None] = []
+    passed = 0
+    buckets = iter(sorted(histogram.items()))
+    index = 0
+    for q in qs if number > 0 else ():
+        rank = max(1, math.ceil(q * number))
+        while passed < rank:
+            index, n = next(buckets)
+            passed += n
+        found.append(middle(index))
+    return found or [None] * len(qs)
 
 
 _PRICES: Final = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
@@ -196,11 +225,3 @@ def price_bucket(price: float) -> str:
     power = 10 ** (len(str(int(size))) - 1)
     lower = max(step * power // 10 for step in _PRICES if step * power // 10 <= size)
     return str(lower if price > 0 else -lower)
-
-
-def histogram(keys: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """(bucket, n) of several cells as one histogram."""
-    found: dict[int, int] = {}
-    for index, n in keys:
-        found[index] = found.get(index, 0) + n
-    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from jobs.analytics.cells import Base, Count, bucket, finest, parts, price_bucket, several, short
+from jobs.analytics.cells import BOT, Base, Count, bucket, finest, parts, price_bucket, several, short
 from jobs.analytics.funnel_catalog import Funnel
 from jobs.analytics.funnels import Done, taken
 from jobs.tracking.session import Session
@@ -23,14 +23,14 @@ START, END = "start", "end"
 Counts = dict[Base, Count]
 
 
-BOT: Final = "bot:"
-"""Prefix of visitors that are counted among nobody."""
+ROBOT: Final = "bot:"
+"""Prefix of visitors that are no people: each session of a bot is one of its own."""
 
 
 def visitor(session: Session) -> str:
     """Who a session counts for: its user, else its anonymous id, else nobody but itself."""
     if session.is_bot:
-        return BOT + session.session_id
+        return ROBOT + session.session_id
     if session.user_id is not None:
         return "user:" + session.user_id
     if session.anonymous_id is not None:
@@ -72,9 +72,14 @@ def of_row(session: Session, final: str | None) -> Counts:
     return counts
 
 
-def of_bot(session: Session) -> Counts:
-    """A declared bot's session is one of those, and counts for nothing else."""
-    return {Base("bots", finest("sessions", session.at.timestamp()), ""): Count(1, 0)}
+def marked(counts: Counts) -> Counts:
+    """What a bot's session counts for, beside what people's do."""
+    return {base._replace(measure=BOT + base.measure): count for base, count in counts.items()}
+
+
+def unmarked(counts: Counts) -> Counts:
+    """As if it were a person's."""
+    return {base._replace(measure=base.measure.removeprefix(BOT)): count for base, count in counts.items()}
 
 
 def merged(old: Counts, new: Counts) -> Counts:

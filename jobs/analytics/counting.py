@@ -92,17 +92,17 @@ async def read(
     found: Read = []
     for session in of:
         key = session.session_id
-        if session.is_bot:
-            found.append((session, counted.of_bot(session)))
-            continue
         if key in actions:
             counts = counted.of_row(session, finals.get(key)) | actions[key]
         else:
             counts = counted.of(session, facts.get(key, ()), finals.get(key), funnels)
         is_torn = oldest is None or session.received_at < oldest
-        found.append((session, counted.merged(before[key], counts) if is_torn and key in before else counts))
+        if is_torn and key in before:
+            counts = counted.merged(counted.unmarked(before[key]), counts)
+        found.append((session, counted.marked(counts) if session.is_bot else counts))
     if latest is not None:
-        latest += _newest(facts)
+        people = {session.session_id for session in of if not session.is_bot}
+        latest += _newest({key: own for key, own in facts.items() if key in people})
     return found
 
 
@@ -133,7 +133,7 @@ async def _finals(conn: asyncpg.Connection, of: Sequence[Session], *, keeps: boo
     finals: dict[str, str] = {}
     bodies: dict[str, str] = {}
     for session_id, body in await conn.fetch(
-        QUERIES["final_configurations"], *_whose([one for one in of if one.snapshots and not one.is_bot])
+        QUERIES["final_configurations"], *_whose([one for one in of if one.snapshots])
     ):
         text = canonical(body)
         finals[session_id] = digest = hashlib.sha256(text.encode()).hexdigest()

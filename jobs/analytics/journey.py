@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 
 from jobs.analytics.answers import QUERIES, Answer
+from jobs.tracking.session import Session
 
 MOST: Final = 5000
 """Facts of one journey; a longer one says that it is cut."""
@@ -18,9 +19,10 @@ CONFIGURATION_BYTES: Final = 4 * 1024 * 1024
 INTERACTION, CONFIGURATION = "interaction.recorded", "configuration.saved"
 
 
-async def read(conn: asyncpg.Connection, subject: str, session_id: str) -> Answer:
+async def read(conn: asyncpg.Connection, session: Session) -> Answer:
     """The steps of a session, oldest first; times in ms."""
-    rows = await conn.fetch(QUERIES["journey_facts"], subject, session_id, MOST + 1, CONFIGURATION_BYTES)
+    whose = session.subject, session.session_id
+    rows = await conn.fetch(QUERIES["journey_facts"], *whose, MOST + 1, CONFIGURATION_BYTES, session.received_at)
     is_short = any(row["kind"] == CONFIGURATION and row["configuration"] is None for row in rows)
     return told([dict(row) for row in rows[:MOST]]) | {"isCut": len(rows) > MOST or is_short}
 

@@ -5,7 +5,7 @@ Metrics need no order and never change, so a batch's own rows are all that has t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import msgspec
 from jobs.analytics.cells import LARGEST, Cell, Count, Grain, bucket, cut, several
 
 BY_PATH: Final = ("api_response_time", "api_error")
-"""Metrics that are kept by the `path` of their additional data, too."""
+"""Metrics that are kept by the `path` of their additional data, too, as the measure `path:` and the name."""
 PLACES: Final = Decimal("0.000001")
 """Sums are exact to a millionth: they are the same in whatever order they were added."""
 PATH_MOST: Final = 200
@@ -25,6 +25,7 @@ _noted: Final = msgspec.json.Decoder(list[Noted])
 _GRAINS: Final[tuple[Grain, ...]] = ("hour", "day")
 _OURS: Final[tuple[Grain, ...]] = ("minute", "hour", "day")
 """Of the API's own: how fast it is now."""
+_PATHS: Final[tuple[Grain, ...]] = ("hour", "day", "week")
 
 
 class _Data(msgspec.Struct):
@@ -66,12 +67,18 @@ def exactly(value: float) -> Decimal:
 
 
 def add(counts: dict[Cell, Count], most: dict[Cell, float], bodies: Sequence[str | bytes]) -> None:
-    """Add what batches noted: a histogram for each metric and path by hour and day."""
+    """Add what batches noted: a histogram for each metric by hour and day, and for each path of some."""
     for body in bodies:
         for name, path, minute, index, n, total, largest in _noted.decode(body):
-            for grain in _OURS if name in BY_PATH else _GRAINS:
-                cell = Cell(grain, "metric:" + name, cut(minute, grain), several(path, index))
+            for cell in _cells(name, path, minute, index):
                 held = counts.get(cell, Count(0))
                 counts[cell] = Count(held.n + n, held.total + Decimal(total))
                 if n > 0:
                     most[cell] = max(most.get(cell, largest), largest)
+
+
+def _cells(name: str, path: str, minute: int, index: int) -> Iterator[Cell]:
+    for grain in _OURS if name in BY_PATH else _GRAINS:
+        yield Cell(grain, "metric:" + name, cut(minute, grain), str(index))
+    for grain in _PATHS if path else ():
+        yield Cell(grain, "path:" + name, cut(minute, grain), several(path, index))

@@ -155,7 +155,7 @@ def _row(cell: Cell) -> tuple[str, str, datetime, str]:
 
 
 def _is_own(measure: str) -> bool:
-    return measure.removeprefix("metric:") in metrics.BY_PATH
+    return measure.partition(":")[2] in metrics.BY_PATH
 
 
 async def _since(conn: asyncpg.Connection) -> float:
@@ -165,7 +165,7 @@ async def _since(conn: asyncpg.Connection) -> float:
 
 
 def _is_compared(cell: Cell, since: float, now: datetime) -> bool:
-    if not cell.measure.startswith("metric:"):
+    if not cell.measure.startswith(("metric:", "path:")):
         return cells.is_kept(cell, now.timestamp())
     return cell.start >= since and cells.is_kept(cell, now.timestamp()) and not _is_own(cell.measure)
 

@@ -95,7 +95,7 @@ async def _visitors(conn: asyncpg.Connection, moved: Mapping[tuple[str, int], in
     await conn.execute(QUERIES["drop_visitor_hours"], who)
     after = await _hours(conn, who)
     for visitor in who:
-        if visitor.startswith(counted.BOT):
+        if visitor.startswith(counted.ROBOT):
             continue
         old, new = activity.of(before[visitor]), activity.of(after[visitor])
         cells.add(sums.counts, cells.difference(old, new))

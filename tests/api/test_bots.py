@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,13 +98,41 @@ async def test_analytics_counts_people(pipe: Service) -> None:
     await pipe.settle(await pipe.send({"actions": body}, by=token, User_Agent=BOTS[0]))
     await rolled(pipe)
     after = await counted(pipe)
-    assert {key: n for key, n in after.items() if key[1] != "bots"} == before
-    assert sum(n for key, n in after.items() if key[:2] == ("day", "bots")) == 1
+    assert {key: n for key, n in after.items() if not key[1].startswith("bot.")} == before
+    assert after["day", "bot.sessions", ""] == 1
+    await told_beside(pipe)
     await checked(pipe)
     await pipe.settle(await pipe.send(click("person"), by=token, User_Agent=BOTS[0]))
     await rolled(pipe)
-    assert {key[1] for key in await counted(pipe)} == {"bots"}
-    assert await pipe.sql.fetchval("SELECT count(*) FROM configurations") == 0
+    assert all(key[1].startswith("bot.") for key in await counted(pipe))
+    assert (await ask(pipe, "overview"))["bots"] == 2
+    await checked(pipe)
+
+
+async def told_beside(pipe: Service) -> None:
+    """One person and one bot in every answer that counts sessions."""
+    people, everybody = [await ask(pipe, "overview", bots) for bots in ("exclude", "include")]
+    names = ("sessions", "interactions", "uniqueUsers", "completedConfigurations", "bots")
+    assert [people[name] for name in names] == [1, 1, 1, 0, 1]
+    assert [everybody[name] for name in names] == [2, 2, 2, 1, 0]
+    counts: dict[str, Callable[[Any], int]] = {
+        "conversion-funnel": lambda body: body["steps"][0]["entered"],
+        "popular-configs": lambda body: body["configuredSessions"] + 1,
+        "paths": lambda body: max(step["times"] for step in body["steps"]),
+    }
+    for path, count in counts.items():
+        people, everybody = [await ask(pipe, path, bots) for bots in ("exclude", "include")]
+        assert [(people["bots"], count(people)), (everybody["bots"], count(everybody))] == [(1, 1), (0, 2)], path
+    now = await ask(pipe, "real-time")
+    assert (now["activeSessions"], {one["sessionId"] for one in now["latest"]}) == (1, {"person"})
+
+
+async def ask(pipe: Service, path: str, bots: str | None = None) -> Any:
+    """An answer of analytics."""
+    given = "" if bots is None else f"?bots={bots}"
+    answer = await pipe.get(f"/api/admin/analytics/{path}{given}", by=await pipe.make_key("admin"))
+    assert answer.status == 200, answer
+    return answer.body
 
 
 async def checked(pipe: Service) -> None:

@@ -16,19 +16,23 @@ Told = Mapping[str, Any]
 
 
 class World:
-    """All actions, each with the session that it belongs to (None: to none)."""
+    """All actions, each with the session that it belongs to (None: to none); of bots' sessions only with `bots`."""
 
-    def __init__(self, told: Iterable[tuple[str | None, Action]]) -> None:
+    def __init__(self, told: Iterable[tuple[str | None, Action]], *, bots: bool = False) -> None:
         self.actions = [(session, action, json.loads(action.data)) for session, action in told]
         grouped: dict[str, list[Action]] = defaultdict(list)
         for session, action, _ in self.actions:
             if session is not None:
                 grouped[session].append(action)
-        self.own = {key: sorted(own, key=lambda a: (a.at, a.id)) for key, own in grouped.items()}
-        self.rows = {key: oracle.session(key, own) for key, own in grouped.items()}
+        rows = {key: oracle.session(key, own) for key, own in grouped.items()}
+        self.rows = {key: row for key, row in rows.items() if bots or not row["is_bot"]}
+        self.bots = [row for row in rows.values() if row["is_bot"]]
+        self.own = {key: sorted(grouped[key], key=lambda a: (a.at, a.id)) for key in self.rows}
 
     def visitor(self, row: Told) -> tuple[str, str]:
-        """Who it was."""
+        """Who it was; each session of a bot is somebody."""
+        if row["is_bot"]:
+            return "bot", row["session_id"]
         for name in ("user_id", "anonymous_id"):
             if row[name] is not None:
                 return name, row[name]
@@ -49,7 +53,7 @@ class World:
             "interactions": sum(
                 begin <= action.at < end
                 for session, action, _ in self.actions
-                if session is not None and action.kind == "interaction.recorded"
+                if session in self.rows and action.kind == "interaction.recorded"
             ),
             "completedConfigurations": len(done),
             "conversionRate": _share(len(done), len(rows)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,8 +17,8 @@ from hypothesis import strategies as st
 
 from db import stored_catalog
 from jobs import catalog as catalogs
-from jobs.action import Action
-from jobs.analytics import answers, cells, counting, rolling
+from jobs.action import BOT, Action
+from jobs.analytics import answers, cells, conversion, counting, overview, paths, performance, popular, rolling
 from jobs.analytics.answers import Span
 from tests.jobs import oracle
 from tests.jobs.making import NOW, cuts, make, named, wandering
@@ -61,6 +62,8 @@ DEFAULT = [
 ]
 FUNNELS = {"default": (DEFAULT, DAY), "buy": (BUY, timedelta(hours=1)), "seen": (SEEN, timedelta(minutes=30))}
 
+LATELY = answers.span(NOW - 3 * DAY, NOW, NOW)
+
 _few = settings(
     max_examples=25,
     deadline=None,
@@ -75,6 +78,8 @@ def visits(draw: st.DrawFn) -> list[Action]:
     away = {key: draw(st.sampled_from([0, 0, 1, 2, 8, 21])) for key in "xyz"}
     moved = [msgspec.structs.replace(a, at=a.at - away[a.session_id or "x"] * DAY) for a in actions]
     values = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.0, -0.0, 1e308, -1e308, 5e-324, 120.5]))
+    bots = draw(st.sets(st.sampled_from([0, 7, 11]), max_size=1))
+    moved = [msgspec.structs.replace(a, flags=BOT) if n in bots else a for n, a in enumerate(moved)]
     for n, value in enumerate(draw(st.lists(values, max_size=6))):
         moved.append(_metric(f"m{n}", value, NOW - draw(st.integers(0, 50)) * timedelta(hours=1)))
     return moved
@@ -110,13 +115,13 @@ async def rows(conn: asyncpg.Connection) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-async def world(conn: asyncpg.Connection, actions: Sequence[Action]) -> World:
-    """The actions, with the sessions that their facts were given."""
+async def world(conn: asyncpg.Connection, actions: Sequence[Action], *, bots: bool = False) -> World:
+    """The actions, with the sessions that their facts were given; `bots`: theirs, too."""
     given = {}
     for table in ("interaction_events", "configuration_snapshots", "performance_metrics", "tracked_events"):
         for row in await conn.fetch(f"SELECT subject, id, session_id FROM {table}"):
             given[table, row["subject"], row["id"]] = row["session_id"]
-    return World((given[oracle.table(a), a.subject, a.id], a) for a in actions)
+    return World(((given[oracle.table(a), a.subject, a.id], a) for a in actions), bots=bots)
 
 
 @pytest.fixture
@@ -166,20 +171,23 @@ async def test_answers_are_those_of_all_actions_at_once(
         for batch in split(actions, [] if data is None else data.draw(cuts(len(actions)))):
             await record(conn, batch)
             await rolled(conn)
-        expected = await world(conn, actions)
-        for wanted in (
-            Span("day", midnight - days[1] * DAY, midnight - days[0] * DAY + DAY),
-            Span("hour", midnight - DAY, midnight + DAY),
-        ):
-            await compare(conn, wanted, expected)
-        await compare_all_time(conn, expected)
+        for bots in (False, True):
+            expected = await world(conn, actions, bots=bots)
+            for wanted in (
+                Span("day", midnight - days[1] * DAY, midnight - days[0] * DAY + DAY),
+                Span("hour", midnight - DAY, midnight + DAY),
+            ):
+                await compare(conn, wanted, expected, bots=bots)
+            await compare_popular(conn, expected, bots=bots)
+        await compare_all_time(conn, await world(conn, actions))
 
 
-async def compare(conn: asyncpg.Connection, wanted: Span, expected: World) -> None:
+async def compare(conn: asyncpg.Connection, wanted: Span, expected: World, *, bots: bool) -> None:
     """Every answer of a range."""
     _, begin, end = wanted
-    told = await answers.overview(conn, wanted)
+    told = await overview.read(conn, wanted, bots=bots)
     wants = expected.overview(begin, end)
+    assert told["bots"] == (0 if bots else sum(begin <= row["at"] < end for row in expected.bots))
     shown = ("sessions", "uniqueUsers", "interactions", "completedConfigurations", "conversionRate")
     assert {name: told[name] for name in shown} == {name: wants[name] for name in shown}
     assert abs(told["averageSessionDurationMs"] - wants["averageSessionDurationMs"]) <= 1
@@ -191,21 +199,38 @@ async def compare(conn: asyncpg.Connection, wanted: Span, expected: World) -> No
     assert [point["start"] for point in told["series"]] == wanted.starts()
     catalog = catalogs.parse(CATALOG)
     for name, (steps, window) in FUNNELS.items():
-        chosen = answers.funnel_named(catalog, name)
+        chosen = conversion.named(catalog, name)
         assert chosen is not None
-        found = await answers.funnel(conn, wanted, chosen)
+        found = await conversion.read(conn, wanted, chosen, bots=bots)
         for step, wants_step in zip(found["steps"], expected.funnel(steps, window, begin, end), strict=True):
             assert step["entered"] == wants_step["entered"], (name, step)
             close(step["medianTimeToNextMs"], wants_step["gaps"], 0.5, 0.5)
-    went = await answers.paths(conn, wanted, 1000)
-    names = {(one["from"], one["to"]): one["times"] for one in went["steps"]}
-    assert names == {(a or "start", b or "end"): n for (a, b), n in expected.paths(begin, end).items()}
+    await compare_paths(conn, wanted, expected, bots=bots)
     for metric in ("lcp", "load"):
         values = expected.values(metric, begin, end)
-        figures = await answers.performance(conn, wanted, metric)
+        figures = await performance.read(conn, wanted, metric)
         assert (figures["count"], figures["max"]) == (len(values), max(values, default=None))
         for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
             close(figures[name], [max(-1e15, min(value, 1e15)) for value in values], q)
+
+
+async def compare_paths(conn: asyncpg.Connection, wanted: Span, expected: World, *, bots: bool) -> None:
+    """All of them, and the most frequent when only some are read of each day."""
+    wants = {(a or "start", b or "end"): n for (a, b), n in expected.paths(*wanted[1:]).items()}
+    went = await paths.read(conn, wanted, 1000, bots=bots)
+    assert {(one["from"], one["to"]): one["times"] for one in went["steps"]} == wants
+    assert went["missedAtMost"] == 0
+    left: Counter[str] = Counter()
+    for (before, _), n in wants.items():
+        left[before] += n
+    for one in went["steps"]:
+        assert one["share"] == round(one["times"] / left[one["from"]], 6)
+    for most, limit in ((1, 1), (2, 2), (3, 5)):
+        some = await paths.read(conn, wanted, limit, bots=bots, most=most)
+        found = {(one["from"], one["to"]): one["times"] for one in some["steps"]}
+        assert found == {key: wants[key] for key in found}
+        last = min(found.values(), default=0) + some["missedAtMost"]
+        assert all(n <= last for key, n in wants.items() if key not in found)
 
 
 def close(found: float | None, values: list[float], q: float, absolute: float = 1e-9) -> None:
@@ -225,17 +250,29 @@ async def compare_all_time(conn: asyncpg.Connection, expected: World) -> None:
         if one["visitors"]
     }
     assert found == expected.retention()
-    most = await answers.popular(conn, 100)
-    assert {
-        json.dumps(json.loads(bytes(one["configuration"])), sort_keys=True): one["sessions"]
-        for one in most["configurations"]
-    } == expected.configurations()
-    assert {
-        (one["category"], each["value"]): each["sessions"] for one in most["categories"] for each in one["values"]
-    } == expected.choices()
     names = "day, sessions, interactions, unique_users, completed_configurations"
     days = {row["day"]: tuple(row)[1:] for row in await conn.fetch(f"SELECT {names} FROM daily_analytics")}
     assert days == expected.days()
+
+
+async def compare_popular(conn: asyncpg.Connection, expected: World, *, bots: bool) -> None:
+    """All configurations and choices, and the most frequent of them."""
+    configurations, choices = expected.configurations(), expected.choices()
+    most = await popular.read(conn, 100, bots=bots)
+    assert {
+        json.dumps(json.loads(bytes(one["configuration"])), sort_keys=True): one["sessions"]
+        for one in most["configurations"]
+    } == configurations
+    assert most["configuredSessions"] == configurations.total()
+    assert {
+        (one["category"], each["value"]): each["sessions"] for one in most["categories"] for each in one["values"]
+    } == choices
+    some = await popular.read(conn, 1, bots=bots)
+    assert [one["sessions"] for one in some["configurations"]] == [n for _, n in configurations.most_common(1)]
+    for one in some["categories"]:
+        own = [n for (category, _), n in choices.items() if category == one["category"]]
+        (value,) = one["values"]
+        assert (value["sessions"], value["share"]) == (max(own), round(max(own) / sum(own), 6))
 
 
 async def test_a_late_action_revises_its_day(conn: asyncpg.Connection) -> None:
@@ -288,9 +325,9 @@ async def test_names_of_any_length_and_kind_are_counted(conn: asyncpg.Connection
     actions.append(make("path", "metric.recorded", path, session_id="s"))
     await record(conn, actions)
     await rolled(conn)
-    told = await answers.popular(conn, 10)
+    told = await popular.read(conn, 10)
     assert [len(one["values"]) for one in told["categories"]] == [1, 1]
-    figures = await answers.performance(conn, Span("day", NOW - 2 * DAY, NOW + DAY), long[0][:256])
+    figures = await performance.read(conn, LATELY, long[0][:256])
     assert (figures["count"], figures["mean"], figures["max"]) == (1, 1e15, 1e308)
 
 
@@ -306,15 +343,15 @@ async def test_facts_that_retention_dropped_stay_counted(conn: asyncpg.Connectio
         ],
     )
     await rolled(conn)
-    wanted = Span("day", NOW - 2 * DAY, NOW + DAY)
-    before = await answers.overview(conn, wanted), await answers.popular(conn, 5), await answers.paths(conn, wanted, 5)
+    wanted = LATELY
+    before = await overview.read(conn, wanted), await popular.read(conn, 5), await paths.read(conn, wanted, 5)
     for table in ("interaction_events", "configuration_snapshots"):
         await conn.execute(f"DELETE FROM {table}")
     # What retention leaves behind: a session that began to arrive before the oldest day of facts.
     await conn.execute("UPDATE user_sessions SET received_at = received_at - interval '10 days'")
     await record(conn, [make("c", "page.viewed", {"path": "/late"}, at=at + timedelta(minutes=2), session_id="s")])
     await rolled(conn)
-    after = await answers.overview(conn, wanted), await answers.popular(conn, 5), await answers.paths(conn, wanted, 5)
+    after = await overview.read(conn, wanted), await popular.read(conn, 5), await paths.read(conn, wanted, 5)
     assert after == before
     actions = await conn.fetch("SELECT key, n FROM rollups WHERE grain = 'day' AND measure = 'actions'")
     assert dict(map(tuple, actions)) == {"interaction.recorded": 1, "configuration.saved": 1, "page.viewed": 1}
@@ -337,9 +374,9 @@ async def test_changed_funnels_are_reckoned_anew_some_sessions_at_a_time(
         noted.append(number)
         await rolled(conn)
     assert noted == [2, 2, 1]
-    chosen = answers.funnel_named(catalogs.parse(CATALOG), "seen")
+    chosen = conversion.named(catalogs.parse(CATALOG), "seen")
     assert chosen is not None
-    told = await answers.funnel(conn, Span("day", NOW - 2 * DAY, NOW + DAY), chosen)
+    told = await conversion.read(conn, LATELY, chosen)
     assert [step["entered"] for step in told["steps"]] == [5, 0, 0]
 
 

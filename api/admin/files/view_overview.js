@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { columns, lines } from "./chart.js";
-import { duration, number, percent, short } from "./format.js";
+import { count, duration, number, percent, short } from "./format.js";
 import { bars, card, category, figures, grid } from "./parts.js";
 
 export const overview = {
@@ -13,7 +13,7 @@ export const overview = {
   load: ({ parameters, signal }) => ask("api/admin/analytics/overview", { timeRange: parameters.range }, signal),
   show: (data) => grid(
     figures(
-      ["Sessions", number(data.sessions)],
+      ["Sessions", number(data.sessions), data.bots ? `${count(data.bots, "bot")} left out` : null],
       ["Interactions", number(data.interactions), perSession(data)],
       ["Unique users", number(data.uniqueUsers)],
       ["Conversion", percent(data.conversionRate), `${number(data.completedConfigurations)} completed`],

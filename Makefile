@@ -14,7 +14,7 @@ READY  := $(VENV)/.ready
 SPREAD := --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench chaos format lock clean
+.PHONY: help demo up test oldest check bench chaos format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,10 @@ up: $(READY)  ## the same without the traffic
 
 test: $(READY)  ## all tests, in several processes; in one with ARGS="-n 0"
 	@$(RUN) -m pytest $(SPREAD) $(ARGS)
+
+oldest: $(READY)  ## the tests of what speaks to servers, on the oldest that are supported, and through pgbouncer
+	@TEST_SERVERS=oldest $(RUN) -m pytest $(SPREAD) $(OLDEST) $(ARGS)
+	@TEST_SERVERS=pooled $(RUN) -m pytest $(SPREAD) $(POOLED) $(ARGS)
 
 check: $(READY)  ## format, lint, types, import layers, schema dump, tests: what CI runs
 	$(VENV)/bin/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,9 +33,31 @@ def _server_settings(name: str) -> dict[str, str]:
     return {"application_name": name, "timezone": "UTC", **_GUARDS}
 
 
+class _Connection(asyncpg.Connection):  # type: ignore[misc]
+    """Its statements have names that no other process gives.
+
+    A cursor needs a named one. Behind a pgbouncer many processes share a server's connections, and what one leaves there
+    would be in the way of the next, since asyncpg counts from 1 in each process.
+    """
+
+    __slots__ = ()
+
+    def _get_unique_id(self, prefix: str) -> str:
+        return f"{super()._get_unique_id(prefix)}{_PROCESS}"
+
+
+_PROCESS = secrets.token_hex(6)
+
+
 async def postgres(url: str, name: str = "milepost", timeout: float = 10) -> asyncpg.Connection:
-    """One connection of its own, named `name` in pg_stat_activity."""
-    return await asyncpg.connect(url, timeout=timeout, server_settings=_server_settings(name))
+    """One connection of its own, named `name` in pg_stat_activity. It keeps no statements: it may go to a pgbouncer."""
+    return await asyncpg.connect(
+        url,
+        timeout=timeout,
+        statement_cache_size=0,
+        server_settings=_server_settings(name),
+        connection_class=_Connection,
+    )
 
 
 async def pool(settings: Settings, name: str, size: int, url: str | None = None) -> asyncpg.Pool:
@@ -49,6 +72,7 @@ async def pool(settings: Settings, name: str, size: int, url: str | None = None)
         max_inactive_connection_lifetime=60,
         server_settings=_server_settings(name),
         reset=_as_it_is,
+        connection_class=_Connection,
         **kwargs,
     )
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from db import postgres_server
 from db.server import StartError
+
+# PostgreSQL 17 knows the first, 15.20 the second, a figure that it keeps beside each column.
+_NEWER: Final = re.compile(rb"SET transaction_timeout = |ALTER TABLE ONLY \S+ ALTER COLUMN \S+ SET \(pg_attver=\d+\);")
+_NAMES: Final = {"target_session_attrs": "targetsessionattrs"}
 
 
 class Failed(Exception):
@@ -53,7 +59,7 @@ def restore(url: str, file: Path) -> None:
         assert source.stdout is not None  # noqa: S101
         try:
             into.stdin.write(b"BEGIN;\nDROP SCHEMA public CASCADE;\nCREATE SCHEMA public;\n")
-            shutil.copyfileobj(source.stdout, into.stdin)
+            into.stdin.writelines(_for_every_server(source.stdout))
             # Without this line psql ends with the transaction open, and nothing has happened.
             into.stdin.write(b"\nCOMMIT;\n" if source.wait() == 0 else b"")
             into.stdin.close()
@@ -64,17 +70,33 @@ def restore(url: str, file: Path) -> None:
             raise Failed(said.read().decode(errors="replace").strip())
 
 
+def _for_every_server(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """A dump without what our pg_restore, or the server it came from, knows and an older server refuses."""
+    rows = False
+    for line in lines:
+        if rows:
+            rows = line != b"\\.\n"
+        elif line.endswith(b" FROM stdin;\n"):
+            rows = True
+        elif _NEWER.match(line):
+            continue
+        yield line
+
+
 def environment(url: str) -> dict[str, str]:
-    """The connection as libpq's environment variables."""
+    """The connection as libpq's environment variables; the URL may name several hosts."""
     parts = urlsplit(url)
+    whose, _, where = parts.netloc.rpartition("@")
+    hosts = [urlsplit(f"//{host}") for host in where.split(",") if host]
+    user, _, password = whose.partition(":")
     given = {
-        "PGHOST": parts.hostname,
-        "PGPORT": str(parts.port) if parts.port else None,
-        "PGUSER": parts.username and unquote(parts.username),
-        "PGPASSWORD": parts.password and unquote(parts.password),
+        "PGHOST": ",".join(host.hostname or "" for host in hosts),
+        "PGPORT": ",".join(str(host.port or 5432) for host in hosts),
+        "PGUSER": unquote(user),
+        "PGPASSWORD": unquote(password),
         "PGDATABASE": unquote(parts.path.lstrip("/")),
     }
-    given |= {f"PG{name.upper()}": value for name, value in parse_qsl(parts.query)}
+    given |= {f"PG{_NAMES.get(name, name).upper()}": value for name, value in parse_qsl(parts.query)}
     return {name: value for name, value in given.items() if value}
 
 

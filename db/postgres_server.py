@@ -16,6 +16,7 @@ from db.server import Server, StartError
 from db.state import State, write_private
 
 NAME = "milepost"  # of the superuser and of the database
+LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
 SETTINGS = """\
 # Written at every start: put your own settings into postgresql.auto.conf, by ALTER SYSTEM.
@@ -76,7 +77,7 @@ def _create(state: State, folder: Path, *, sync: bool) -> None:
     program = binary("initdb")
     prefix = identity.unprivileged(program, draft)
     words = ["-D", str(draft), "-U", NAME, f"--pwfile={password}", "--auth=scram-sha-256", "--encoding=UTF8"]
-    words += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", *([] if sync else ["--no-sync"])]
+    words += [*LOCALE, *([] if sync else ["--no-sync"])]
     _run(state, [*prefix, str(program), *words])
     password.unlink()
     with (draft / "postgresql.conf").open("a") as file:

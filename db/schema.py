@@ -11,8 +11,11 @@ from db import connect, dump, embedded, migrate
 
 FILE: Final = Path(__file__).parent / "schema.sql"
 HEAD: Final = "-- The schema that the migrations lead to. Written by `python -m db schema`; not to be edited.\n\n"
-# Comments and settings of the session differ between versions of pg_dump, the schema does not.
-_NOISE = re.compile(r"^(--.*|\\(un)?restrict .*|SET .*;|SELECT pg_catalog\.set_config\(.*;)\n", re.MULTILINE)
+# Comments, settings of the session and a server's own bookkeeping differ between versions, the schema does not.
+_NOISE = re.compile(
+    r"^(--.*|\\(un)?restrict .*|SET .*;|SELECT pg_catalog\.set_config\(.*;|ALTER TABLE .* SET \(pg_attver=\d+\);)\n",
+    re.MULTILINE,
+)
 _BLANKS = re.compile(r"\n{3,}")
 
 

@@ -1,6 +1,6 @@
 """Real Postgres and Redis for every test: the embedded ones, or those of TEST_DATABASE_URL and TEST_REDIS_URL.
 
-KEEPDB=1 keeps the database of a failed test and prints its URL.
+`make oldest` takes the oldest that are supported (tests/oldest.py). KEEPDB=1 keeps the database of a failed test and prints its URL.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 
 from db import connect, days, embedded, migrate
 from db.settings import Settings
+from tests import oldest
 
 # A busy machine is no fault of an example.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -48,11 +49,13 @@ def _own_environment() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("MILEPOST_")]:
             patch.delenv(name)
         patch.setenv("MILEPOST_SHED_ABOVE", "0")  # a busy machine is no reason to lose a test's clicks
+        if oldest.pooled:
+            patch.setenv("MILEPOST_STATEMENT_CACHE_SIZE", "0")
         yield
 
 
 @pytest.fixture(scope="session")
-def urls(pytestconfig: pytest.Config) -> embedded.Urls:
+def _direct(pytestconfig: pytest.Config) -> embedded.Urls:
     """The servers of this session; they outlive the fixtures, so that a kept database can still be looked at."""
     database, redis = os.environ.get("TEST_DATABASE_URL", ""), os.environ.get("TEST_REDIS_URL", "")
     if not (database and redis):
@@ -64,18 +67,28 @@ def urls(pytestconfig: pytest.Config) -> embedded.Urls:
 
 
 @pytest.fixture(scope="session")
-async def _server(urls: embedded.Urls) -> AsyncIterator[asyncpg.Connection]:
-    """A connection that creates and drops databases."""
-    conn = await connect.postgres(urls.database_url)
+def urls(_direct: embedded.Urls) -> Iterator[embedded.Urls]:
+    """Where tests and what they start find the servers."""
+    if not oldest.pooled:
+        yield _direct
+        return
+    with oldest.pgbouncer(_direct.database_url) as there:
+        yield embedded.Urls(there, _direct.redis_url)
+
+
+@pytest.fixture(scope="session")
+async def _server(_direct: embedded.Urls) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that creates and drops databases; never pooled, since a template must have no connections."""
+    conn = await connect.postgres(_direct.database_url)
     yield conn
     await conn.close()
 
 
 @pytest.fixture(scope="session")
-async def _template(_server: asyncpg.Connection, urls: embedded.Urls) -> AsyncIterator[str]:
+async def _template(_server: asyncpg.Connection, _direct: embedded.Urls) -> AsyncIterator[str]:
     """A migrated database that nobody connects to: cloning it takes about 35 ms."""
     await _server.execute(f'CREATE DATABASE "{PREFIX}_template"')
-    conn = await connect.postgres(of_database(urls.database_url, f"{PREFIX}_template"))
+    conn = await connect.postgres(of_database(_direct.database_url, f"{PREFIX}_template"))
     await migrate.up(conn)
     await days.make(conn)
     await conn.close()
@@ -173,6 +186,18 @@ def settings(database_url: str, redis_url: str) -> Settings:
         port=0,
         jwt_secret=secrets.token_urlsafe(32),
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything starts a server."""
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    oldest.replace(patch)
+
+
+def pytest_report_header() -> list[str]:
+    """Which servers, where they are not the embedded ones."""
+    return oldest.versions()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

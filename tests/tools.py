@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -23,6 +24,11 @@ def program(package: str, *names: str) -> str:
     """The path of the first of these programs that is installed, or no test."""
     found = next(filter(None, map(shutil.which, names)), None)
     return found or lacking(f"none of {', '.join(names)} is installed (apt install {package})")
+
+
+def lacks(reason: str) -> NoReturn:
+    """The same for a whole run: end it, as a failure where the tools must be there."""
+    pytest.exit(f"NOT CHECKED HERE: {reason}", 1 if os.environ.get("TOOLS") == "required" else 0)
 
 
 def lacking(reason: str) -> str:

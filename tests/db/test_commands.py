@@ -17,6 +17,7 @@ from db import connect, migrate, service_keys, stored_catalog
 from db import keys as redis_keys
 from db.__main__ import app
 from db.settings import load
+from tests import oldest
 
 T = TypeVar("T")
 COMMANDS = [
@@ -192,6 +193,7 @@ def test_a_server_that_cannot_be_used(url: str, says: str) -> None:
     assert "hunter2" not in line
 
 
+@oldest.direct_only
 def test_a_wrong_password_and_a_wrong_database(database_url: str) -> None:
     user, _, rest = database_url.rpartition("@")
     line = failed("status", f"{user}wrong@{rest}")
@@ -204,6 +206,7 @@ def test_a_database_without_a_schema(empty_database_url: str) -> None:
     assert failed("keys list", empty_database_url).endswith("run `python -m db migrate` first")
 
 
+@oldest.embedded_only
 def test_the_schema_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert good("schema --check") == ""
     changed = tmp_path / "schema.sql"

@@ -133,6 +133,35 @@ async def test_days_take_rows_of_their_day_and_go(conn: asyncpg.Connection) -> N
     assert await conn.fetch("SELECT id FROM performance_metrics") == [("early",)]
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (
+            "postgresql://me:p%40ss@a:1,b/mile?target_session_attrs=primary&sslmode=require",
+            {
+                **{"PGHOST": "a,b", "PGPORT": "1,5432", "PGUSER": "me", "PGPASSWORD": "p@ss", "PGDATABASE": "mile"},
+                **{"PGTARGETSESSIONATTRS": "primary", "PGSSLMODE": "require"},
+            },
+        ),
+        ("postgresql://[::1]:7/mile", {"PGHOST": "::1", "PGPORT": "7", "PGDATABASE": "mile"}),
+        ("postgresql:///mile?host=/run/postgresql", {"PGHOST": "/run/postgresql", "PGDATABASE": "mile"}),
+    ],
+)
+def test_a_url_as_the_variables_of_libpq(url: str, expected: dict[str, str]) -> None:
+    assert dump.environment(url) == expected
+
+
+def test_what_an_older_server_refuses_is_not_restored_and_rows_are_left_alone() -> None:
+    newer = [b"SET transaction_timeout = 0;\n", b"ALTER TABLE ONLY public.t ALTER COLUMN a SET (pg_attver=5);\n"]
+    kept = [
+        b"SET lock_timeout = 0;\n",
+        b"ALTER TABLE ONLY public.t ALTER COLUMN a SET (n_distinct=5);\n",
+        *(b"COPY public.t (a) FROM stdin;\n", *newer, b"\\.\n"),
+        b"CREATE INDEX i ON public.t (a);\n",
+    ]
+    assert list(dump._for_every_server([*newer, *kept, *newer])) == kept
+
+
 async def test_a_backup_is_put_back(database_url: str, empty_database_url: str, tmp_path: Path) -> None:
     file = tmp_path / "milepost.dump"
     conn = await connect.postgres(database_url)

@@ -224,7 +224,6 @@ async def test_the_bound_of_the_backlog_refuses_before_anything_is_sent(redis: R
     [
         ((), "memory", []),
         (("--appendonly", "yes", "--appendfsync", "always"), "fsync", []),
-        (("--appendonly", "yes", "--appendfsync", "everysec"), "fsync", [("WAITAOF", 1, 0, promises.WAIT_MS)]),
         (("--maxmemory-policy", "allkeys-lru"), "memory", None),
         (("--appendonly", "no"), "fsync", None),
         (("--appendonly", "no"), "replica", None),
@@ -245,6 +244,21 @@ async def test_what_a_promise_demands_of_redis(
                 log.waits = waits
                 assert await log.append([(0, record(0))])
                 assert await log.append([(0, record(1)), (1, record(2))])
+        await client.aclose()
+
+
+async def test_what_is_not_synced_at_once_is_waited_for_or_refused(tmp_path: Path) -> None:
+    with valkey(tmp_path / "one", "--appendonly", "yes", "--appendfsync", "everysec") as url:
+        client = await ready(url)
+        if b"waitaof" in await client.execute_command("COMMAND LIST"):  # type: ignore[no-untyped-call]
+            waits = await promises.promise(client, "fsync")
+            assert waits == [("WAITAOF", 1, 0, promises.WAIT_MS)]
+            async with opened(client) as log:
+                log.waits = waits
+                assert await log.append([(0, record(0)), (1, record(1))])
+        else:
+            with pytest.raises(Misconfigured, match=r"appendfsync always, or a Redis >= 7\.2"):
+                await promises.promise(client, "fsync")
         await client.aclose()
 
 

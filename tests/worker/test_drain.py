@@ -515,13 +515,14 @@ async def test_a_partition_is_taken_over_within_a_moment(rig: Rig, how: str) -> 
     holder = await connect.postgres(rig.settings.database_url)
     transaction = holder.transaction()
     await transaction.start()
-    await holder.fetch("SELECT FROM partitions WHERE id = $1 FOR UPDATE", partition)
+    query = "SELECT pg_backend_pid() FROM partitions WHERE id = $1 FOR UPDATE"
+    held_by = await holder.fetchval(query, partition)
     await rig.put([make("a"), make("b", session_id="s2"), make("c", session_id="s5")])
     task = asyncio.create_task(rig.drain().run())
     await until(_counts(rig, lambda number: number >= 1 or rig.partition("session:s2") == partition), "others go on")
     began = time.monotonic()
     if how == "terminated":
-        await rig.fetch("SELECT pg_terminate_backend($1)", holder.get_server_pid())
+        await rig.fetch("SELECT pg_terminate_backend($1)", held_by)
     else:
         await transaction.rollback()
         await holder.close()

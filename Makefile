@@ -34,7 +34,7 @@ oldest: $(READY)  ## the tests of what speaks to servers, on the oldest that are
 	@TEST_SERVERS=oldest $(RUN) -m pytest $(SPREAD) $(OLDEST) $(ARGS)
 	@TEST_SERVERS=pooled $(RUN) -m pytest $(SPREAD) $(POOLED) $(ARGS)
 
-check: $(READY)  ## format, lint, types, import layers, schema dump, tests: what CI runs
+check: $(READY)  ## format, lint, types, import layers, schema dump, tests: what CI runs, beside oldest
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(RUN) -m mypy

@@ -33,6 +33,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 TABLES = tuple(facts.table for family in FAMILIES for facts in family.facts)
 COUNT = (
     f"SELECT count(*) FROM ({' UNION '.join(f'SELECT id FROM {table} WHERE id = ANY($1::text[])' for table in TABLES)})"
+    " AS found"
 )
 AS_COUNTED = "as counted from the files alone"
 NOT_AS_COUNTED = "NOT as counted from the files"

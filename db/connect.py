@@ -36,8 +36,8 @@ def _server_settings(name: str) -> dict[str, str]:
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
     """Its statements have names that no other process gives.
 
-    A cursor needs a named one. Behind a pgbouncer many processes share a server's connections, and what one leaves there
-    would be in the way of the next, since asyncpg counts from 1 in each process.
+    A cursor needs a named one. Behind a pgbouncer many processes share a server's connections, and what one leaves
+    there would be in the way of the next, since asyncpg counts from 1 in each process.
     """
 
     __slots__ = ()

@@ -1,6 +1,7 @@
 """Real Postgres and Redis for every test: the embedded ones, or those of TEST_DATABASE_URL and TEST_REDIS_URL.
 
-`make oldest` takes the oldest that are supported (tests/oldest.py). KEEPDB=1 keeps the database of a failed test and prints its URL.
+`make oldest` takes the oldest that are supported (tests/oldest.py). KEEPDB=1 keeps the database of a failed test and
+prints its URL.
 """
 
 from __future__ import annotations

@@ -27,7 +27,11 @@ from db.server import Server
 from tests.tools import lacks
 
 POSTGRES: Final = Path("/usr/lib/postgresql/15/bin")
-PROGRAMS: Final = {"postgresql-15": str(POSTGRES / "postgres"), "redis-server": "redis-server", "pgbouncer": "pgbouncer"}
+PROGRAMS: Final = {
+    "postgresql-15": str(POSTGRES / "postgres"),
+    "redis-server": "redis-server",
+    "pgbouncer": "pgbouncer",
+}
 """By the packages that have them."""
 OPERATIONS: Final = Path(__file__).parents[1] / "docs" / "operations.md"
 wanted: Final = os.environ.get("TEST_SERVERS", "")

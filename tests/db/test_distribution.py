@@ -18,7 +18,8 @@ LOCAL = set(re.findall(r"`(\w+)`", re.findall(r"^Local tables: (.*)$", OPERATION
 
 TABLES = """
 SELECT relname FROM pg_class
-WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition AND relname NOT LIKE '\\_pogo%'
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+  AND relname NOT LIKE '\\_pogo%'
 """
 UNIQUE = """
 SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text, ARRAY(
@@ -39,7 +40,9 @@ async def test_every_table_has_its_place(conn: asyncpg.Connection) -> None:
     assert sorted(places) == sorted(row[0] for row in await conn.fetch(TABLES))
 
 
-async def test_every_unique_key_of_a_spread_table_holds_the_column_that_it_is_spread_by(conn: asyncpg.Connection) -> None:
+async def test_every_unique_key_of_a_spread_table_holds_the_column_that_it_is_spread_by(
+    conn: asyncpg.Connection,
+) -> None:
     keys = await conn.fetch(UNIQUE, list(SPREAD))
     assert [tuple(key) for key in keys if SPREAD[key[1]] not in key[2]] == []
     assert {key[1] for key in keys} == SPREAD.keys()
@@ -57,7 +60,10 @@ async def test_the_columns_are_text_of_one_collation_given_and_never_null(conn: 
         ("sequences, identity columns", "SELECT relname FROM pg_class WHERE relkind = 'S'"),
         ("triggers", "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"),
         ("rules", "SELECT rulename FROM pg_rules WHERE schemaname = 'public'"),
-        ("inheritance", "SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhparent AND relkind = 'r'"),
+        (
+            "inheritance",
+            "SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhparent AND relkind = 'r'",
+        ),
     ],
 )
 async def test_the_schema_has_none_of(conn: asyncpg.Connection, what: str, query: str) -> None:

@@ -139,8 +139,13 @@ async def test_days_take_rows_of_their_day_and_go(conn: asyncpg.Connection) -> N
         (
             "postgresql://me:p%40ss@a:1,b/mile?target_session_attrs=primary&sslmode=require",
             {
-                **{"PGHOST": "a,b", "PGPORT": "1,5432", "PGUSER": "me", "PGPASSWORD": "p@ss", "PGDATABASE": "mile"},
-                **{"PGTARGETSESSIONATTRS": "primary", "PGSSLMODE": "require"},
+                "PGHOST": "a,b",
+                "PGPORT": "1,5432",
+                "PGUSER": "me",
+                "PGPASSWORD": "p@ss",
+                "PGDATABASE": "mile",
+                "PGTARGETSESSIONATTRS": "primary",
+                "PGSSLMODE": "require",
             },
         ),
         ("postgresql://[::1]:7/mile", {"PGHOST": "::1", "PGPORT": "7", "PGDATABASE": "mile"}),

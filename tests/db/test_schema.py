@@ -18,7 +18,8 @@ def test_what_differs_between_versions_of_pg_dump_is_left_out() -> None:
     text = (
         "--\n-- PostgreSQL database dump\n--\n\n\\restrict aBc\n\n-- Dumped by pg_dump version 18.6\n\n"
         "SET transaction_timeout = 0;\nSELECT pg_catalog.set_config('search_path', '', false);\n\n\n"
-        "CREATE TABLE public.t (\n    id integer\n);\nALTER TABLE ONLY public.t ALTER COLUMN id SET (pg_attver=5);\n\n\n"
+        "CREATE TABLE public.t (\n    id integer\n);\n"
+        "ALTER TABLE ONLY public.t ALTER COLUMN id SET (pg_attver=5);\n\n\n"
         "--\n-- Name: u\n--\n\nCREATE TABLE public.u (\n);\n\n"
         "\\unrestrict aBc\n\n"
     )

@@ -251,14 +251,14 @@ async def test_what_is_not_synced_at_once_is_waited_for_or_refused(tmp_path: Pat
     with valkey(tmp_path / "one", "--appendonly", "yes", "--appendfsync", "everysec") as url:
         client = await ready(url)
         if b"waitaof" in await client.execute_command("COMMAND LIST"):  # type: ignore[no-untyped-call]
-            waits = await promises.promise(client, "fsync")
+            waits = await promises.demand(client, "fsync")
             assert waits == [("WAITAOF", 1, 0, promises.WAIT_MS)]
             async with opened(client) as log:
                 log.waits = waits
                 assert await log.append([(0, record(0)), (1, record(1))])
         else:
             with pytest.raises(Misconfigured, match=r"appendfsync always, or a Redis >= 7\.2"):
-                await promises.promise(client, "fsync")
+                await promises.demand(client, "fsync")
         await client.aclose()
 
 

@@ -156,7 +156,7 @@ async def live(request: web.Request) -> web.StreamResponse:
         response = EventStream()
         request.app[CORS].allow(request, response)
         await response.prepare(request)
-        response.opened = state.clock.seconds()
+        response.opened = time.monotonic()
         await _serve(state, watch, response, header, until)
     finally:
         await watch.leave()

@@ -22,7 +22,7 @@ class EventStream(web.StreamResponse):
     def __init__(self, headers: dict[str, str] | None = None) -> None:
         super().__init__(headers=HEADERS | (headers or {}))
         self.opened = 0.0
-        """The loop's time when it was opened, of api/clock.py."""
+        """When it was opened, by the clock of api/app.py: monotonic, and read anew."""
 
 
 def event(name: str, body: bytes) -> bytes:

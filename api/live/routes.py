@@ -99,7 +99,7 @@ def _subjects(request: web.Request, sender: Sender) -> list[str]:
 async def _open(request: web.Request, response: EventStream) -> None:
     request.app[CORS].allow(request, response)
     await response.prepare(request)
-    response.opened = request.app[STATE].clock.seconds()
+    response.opened = time.monotonic()
     peer = request.get_extra_info("socket")
     if peer is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_MS)

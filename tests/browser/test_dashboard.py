@@ -239,6 +239,7 @@ async def test_all_letters_of_a_filter_are_retried_after_a_question(operator: Op
     other = await bury(service, click("other"), "elsewhere")
     await operator.signs_in()
     await page.until(READY)
+    assert await page.until("document.getElementById('health').textContent") == "Pipe: 1 warning"
     await operator.goes("dead?code=poison")
     asked = await page.js("document.querySelector('[data-key=retry-all]').textContent")
     assert asked == "Retry all 4"

@@ -2,7 +2,7 @@
 
 import uPlot from "./uPlot.esm.js";
 import { fill, h } from "./dom.js";
-import { clock, date, day, number, short } from "./format.js";
+import { clock, date, day, number, percent, short } from "./format.js";
 import { empty, table } from "./parts.js";
 
 const HEIGHT = 240;
@@ -59,7 +59,7 @@ function forget(name, { watcher, chart }) {
 function options({ series, grain, say, area, height }) {
   const at = start(grain);
   const axis = { stroke: colour("muted"), font: "12px system-ui, sans-serif", ticks: { show: false } };
-  const shown = (one) => (_, value) => (value === null || value === undefined ? "–" : (one.say ?? say)(value));
+  const shown = (one) => (_, value) => (value === null || value === undefined ? "" : (one.say ?? say)(value));
   return {
     height,
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
@@ -70,7 +70,7 @@ function options({ series, grain, say, area, height }) {
       { ...axis, grid: { stroke: colour("line"), width: 1 }, size: 56, space: 42, values: (_, splits) => splits.map((value) => short(value)) },
     ],
     series: [
-      { label: grain === "minute" ? "Minute" : "Time", value: (_, value) => (value ? at(value * 1000) : "–") },
+      { label: grain === "minute" ? "Minute" : "Time", value: (_, value) => (value ? at(value * 1000) : "") },
       ...series.map((one, index) => line(one, index, shown(one), area && series.length === 1, one.values.filter((point) => point !== null).length)),
     ],
   };
@@ -109,7 +109,8 @@ export function columns(rows, { label, none = "Nothing in this time." }) {
   return h("figure", { role: "group", "aria-label": label },
     h("ul", { class: "columns" }, rows.map((row) =>
       h("li", { title: `${row.label}: ${number(row.value)}` }, h("i", { vars: { share: row.share / most } }),
-        h("span", { class: "hidden" }, `${row.label}: ${number(row.value)}`)))),
+        rows.length <= NAMED && h("b", { "aria-hidden": "true" }, number(row.value), h("small", null, percent(row.share))),
+        h("span", { class: "hidden" }, `${row.label}: ${number(row.value)}, ${percent(row.share)}`)))),
     h("div", { class: `ends ${rows.length <= NAMED ? "all" : ""}`, "aria-hidden": "true" },
       (rows.length <= NAMED ? rows : [rows[0], rows.at(-1)]).map((row) => h("span", null, row.label))));
 }

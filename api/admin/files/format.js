@@ -21,10 +21,14 @@ export function percent(share) {
   return `${value >= 99.95 || value === 0 ? value.toFixed(0) : value.toFixed(1)} %`;
 }
 
+/** A rate of so many: none of nothing. */
+export const rate = (share, of) => (of ? percent(share) : NONE);
+
 /** Milliseconds, in the two largest units that say something. */
 export function duration(ms) {
   if (isNone(ms)) return NONE;
   if (ms === 0) return "0 s";
+  if (ms > 0 && ms < 1) return `${FINE.format(ms * 1000)} µs`;
   if (ms < 1000) return `${FINE.format(ms)} ms`;
   if (ms < 60_000) return `${FINE.format(ms / 1000)} s`;
   const seconds = Math.round(ms / 1000);
@@ -51,13 +55,19 @@ export const moment = (time) => (time ? `${DAY.format(new Date(time))}, ${CLOCK.
 export function ago(time, now = Date.now()) {
   if (!time) return NONE;
   const past = now - new Date(time).getTime();
-  return past < 1000 ? "now" : `${duration(past < 60_000 ? Math.floor(past / 1000) * 1000 : past)} ago`;
+  return past < 1000 ? "now" : `${roughly(past)} ago`;
 }
 
 /** In how long, by the clock of the answer. */
 export function until(time, now) {
   const left = new Date(time).getTime() - new Date(now).getTime();
-  return left < 1000 ? "now" : `in ${duration(left < 60_000 ? Math.floor(left / 1000) * 1000 : left)}`;
+  return left < 1000 ? "now" : `in ${roughly(left)}`;
+}
+
+/** Milliseconds in the largest unit that says something. */
+function roughly(ms) {
+  const [size, unit] = [[86_400_000, "d"], [3_600_000, "h"], [60_000, "min"], [1000, "s"]].find(([size]) => ms >= size);
+  return `${Math.floor(ms / size)} ${unit}`;
 }
 
 /** `one letter`, `2 letters`. */

@@ -2,7 +2,7 @@
 
 import { ask, isSignedIn, onRefused, signIn, signOut } from "./api.js";
 import { fill, h, svg, to } from "./dom.js";
-import { clock, moment, range } from "./format.js";
+import { clock, count, moment, range } from "./format.js";
 import { NAVIGATION, VIEWS } from "./views.js";
 
 const RANGES = ["24h", "7d", "30d", "90d"];
@@ -50,7 +50,7 @@ function showSignIn(words = "") {
 
 function start() {
   const side = h("aside", { class: "side" },
-    h("div", { class: "top" }, brand(), h("button", { class: "menu small", type: "button", "aria-expanded": "false", "aria-controls": "nav", onclick: toggle }, "Menu")),
+    h("div", { class: "top" }, brand(), h("a", { class: "health", id: "health", href: to("pipe") }), h("button", { class: "menu small", type: "button", "aria-expanded": "false", "aria-controls": "nav", onclick: toggle }, "Menu")),
     h("nav", { id: "nav", class: "nav", "aria-label": "Views" }),
     h("button", { class: "plain leave", type: "button", onclick: leave }, "Sign out"));
   const focus = () => document.querySelector("main h1")?.focus();
@@ -89,7 +89,9 @@ async function watchPipe() {
   watchPipe.timer = setTimeout(watchPipe, 30_000);
   if (document.hidden) return;
   const pipe = await ask("api/admin/pipe").catch(() => null);
-  if (!pipe || !shown) return;
+  if (!shown) return;
+  health(pipe);
+  if (!pipe) return;
   marks = {};
   const letters = pipe.deadLetters.reduce((sum, one) => sum + one.number, 0);
   const dead = pipe.deliveries.filter((one) => one.status === "dead").reduce((sum, one) => sum + one.number, 0);
@@ -97,6 +99,18 @@ async function watchPipe() {
   if (dead) marks.effects = h("span", { class: "mark" }, String(dead));
   if (pipe.problems.length) marks.pipe = h("span", { class: "mark bad" }, String(pipe.problems.length));
   navigation(shown.name, shown.parameters.range, marks);
+}
+
+/** Of the whole pipe in three words, on every page. */
+function health(pipe) {
+  const place = document.getElementById("health");
+  if (!place) return;
+  const [sort, words] = !pipe ? ["", "Pipe: not known"]
+    : pipe.problems.length ? ["bad", `Pipe: ${count(pipe.problems.length, "problem")}`]
+      : pipe.warnings.length ? ["warn", `Pipe: ${count(pipe.warnings.length, "warning")}`] : ["good", "Pipe: all is well"];
+  place.className = `health ${sort}`;
+  place.title = [...(pipe?.problems ?? []), ...(pipe?.warnings ?? [])].join("\n");
+  fill(place, words);
 }
 
 // Views.

@@ -14,9 +14,9 @@ export const courses = {
     figures(
       ["Courses", number(rows.filter((one) => !one.isDeleted).length)],
       ["Enrolments", number(totals.enrolments)],
-      ["Completed", number(totals.completions), `${percent(totals.completionRate)} of enrolments`],
+      ["Completed", number(totals.completions), totals.enrolments ? `${percent(totals.completionRate)} of enrolments` : null],
       ["Certificates", number(totals.certificates), totals.revokedCertificates ? `${number(totals.revokedCertificates)} revoked` : null],
-      ["Watched", duration(totals.watchTimeSeconds * 1000)],
+      ["Watched", duration(totals.watchTimeSeconds * 1000), "by all together"],
     ),
     card("Courses", list(rows), { flush: true }),
   ),
@@ -31,7 +31,7 @@ function list(rows) {
     { title: "Certificates", number: true, cell: (one) => number(one.certificates) },
     { title: "Revoked", number: true, cell: (one) => number(one.revokedCertificates) },
     { title: "Watched", number: true, cell: (one) => duration(one.watchTimeSeconds * 1000) },
-  ], rows, { label: "Courses", none: "There is no course yet." });
+  ], rows, { label: "Courses", none: "There is no course yet: PUT /v1/courses/{courseId} describes one.", stacked: true });
 }
 
 function name(one) {

@@ -10,11 +10,11 @@ const ALL = "all";
 
 export const effects = {
   title: "Effects",
-  about: "Webhooks and other deliveries: what was delivered, what waits, what is dead.",
+  about: "What other systems are told, by webhooks, NATS or an analytics service: what was delivered, what waits, and what is dead, that is, given up after all tries.",
   every: 10,
   load: ({ parameters, signal }) => ask("v1/admin/effects", { status: parameters.status, limit: 50, cursor: parameters.cursor }, signal),
   tools: (data, context) => [status(context), context.parameters.status === "dead" && data.effects.length > 0 && retryAll(context)],
-  show: (data, context) => grid(card("Newest first", list(data.effects, context), { flush: true }), more(data, context)),
+  show: (data, context) => grid(card("Effects", list(data.effects, context), { flush: true, about: data.effects.length ? "newest first" : null }), more(data, context)),
 };
 
 function status({ parameters, go }) {

@@ -3,7 +3,7 @@
 import { ask, events } from "./api.js";
 import { lines } from "./chart.js";
 import { given, h, to } from "./dom.js";
-import { bytes, clock, duration, number, seconds } from "./format.js";
+import { bytes, clock, duration, moment, number, seconds } from "./format.js";
 import { card, figures, grid, notice, stack, table, tag } from "./parts.js";
 
 const REAL_TIME = "api/admin/analytics/real-time";
@@ -20,14 +20,14 @@ export const live = {
   show: (data) => grid(
     figures(
       ["Active sessions", number(data.activeSessions), "within five minutes"],
-      ["Actions per minute", number(lastWhole(data.actionsPerMinute)), "the last whole minute"],
-      ["API p50", time(data.api?.p50Ms)],
-      ["API p95", time(data.api?.p95Ms), data.api?.requests !== undefined && `${number(data.api.requests)} requests`],
-      ["Lag", seconds(lag(data)), "the slowest partition"],
+      ["Actions per minute", number(lastWhole(data.actionsPerMinute)), "tracked in the last whole minute"],
+      ["API, median", time(data.api?.p50Ms), requests(data)],
+      ["API, 95th percentile", time(data.api?.p95Ms), requests(data)],
+      ["Lag of the pipe", seconds(lag(data)), "from accepted to applied"],
     ),
     data.shedding === true && notice("The API is shedding clicks and metrics: it answers too slowly."),
-    card("Actions per minute", perMinute(data.actionsPerMinute ?? []), { about: "the last 30 minutes, UTC" }),
-    card("Latest actions", latest(data.latest ?? []), { flush: true, size: "two-thirds" }),
+    card("Actions per minute", perMinute(data.actionsPerMinute ?? []), { about: "clicks, pages, metrics and the like, of the last 30 minutes, UTC" }),
+    card("Latest actions", latest(data.latest ?? []), { flush: true, size: "two-thirds", about: "by when they happened" }),
     stack("third", card("Partitions", partitions(data.partitions ?? []), { flush: true }), card("Workers", workers(data.workers ?? []), { flush: true })),
   ),
 };
@@ -50,6 +50,7 @@ async function follow({ kept, signal, show, reload }) {
   reload();
 }
 
+const requests = ({ api }) => (api?.requests === undefined ? null : `of ${number(api.requests)} requests`);
 const time = (ms) => (ms === null || ms === undefined ? "–" : duration(ms));
 const lag = ({ partitions: all = [] }) => (all.length ? Math.max(...all.map((one) => one.lagSeconds ?? 0)) : null);
 const lastWhole = (minutes = []) => minutes.at(-2)?.actions ?? null;
@@ -60,9 +61,9 @@ function perMinute(minutes) {
 
 function latest(rows) {
   return table([
-    { title: "At", class: "tight", cell: (one) => clock(one.at) },
+    { title: "At (UTC)", class: "tight", cell: (one) => h("span", { title: `${moment(one.at)} UTC` }, clock(one.at)) },
     { title: "Kind", cell: (one) => tag(given(one.kind, 60)) },
-    { title: "Name", class: "wide", cell: (one) => given(one.name, 80) },
+    { title: "What", class: "wide", cell: (one) => given(one.name, 80) },
     { title: "Session", class: "wide", cell: session },
   ], rows.slice(0, 30), { label: "Latest actions", none: "Nothing came in lately.", stacked: true });
 }
@@ -74,7 +75,7 @@ function session({ sessionId }) {
 function partitions(rows) {
   return table([
     { title: "Partition", cell: (one) => number(one.partition ?? one.id) },
-    { title: "Backlog", number: true, cell: (one) => bytes(one.backlogBytes) },
+    { title: "Backlog", number: true, cell: (one) => (one.lagSeconds ? bytes(one.backlogBytes) : "none") },
     { title: "Lag", number: true, cell: (one) => seconds(one.lagSeconds) },
   ], rows, { label: "Partitions", none: "None is known." });
 }

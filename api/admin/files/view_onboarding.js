@@ -3,23 +3,24 @@
 import { ask } from "./api.js";
 import { given } from "./dom.js";
 import { number, percent, seconds } from "./format.js";
-import { bars, card, figures, grid, table, track } from "./parts.js";
+import { bars, card, figures, grid, notice, table, track } from "./parts.js";
 
 export const onboarding = {
   title: "Onboarding",
-  about: "Of the users whose onboarding began to move in the time chosen: how far they came.",
+  about: "How far new users come with the steps of the checklist; of those who began in the time chosen.",
   ranges: true,
   every: 60,
   load: ({ parameters, signal }) => ask("admin/plg/onboarding/overview", { timeRange: parameters.range }, signal),
   show: ({ totals, steps, actions }) => grid(
+    !totals.users && notice("Nobody's onboarding began in this time. It does with the first step or first action that is sent of a user.", "key"),
     figures(
       ["Users", number(totals.users)],
-      ["Completed", number(totals.completed), `${percent(totals.completionRate)} of them`],
+      ["Completed", number(totals.completed), totals.users ? `${percent(totals.completionRate)} of them` : null],
       ["Skipped the rest", number(totals.skipped)],
       ["Largest drop-off", ...worst(steps)],
     ),
     card("Steps", checklist(steps, totals.users), { flush: true, size: "two-thirds" }),
-    card("First times", bars(actions.map((one) => ({ label: given(one.action), value: one.users, share: one.percentage / 100 })), { whole: true }), { size: "third", about: "users who have done it" }),
+    card("First times", bars(actions.map((one) => ({ label: given(one.action), value: one.users, share: totals.users ? one.users / totals.users : 0 })), { whole: true }), { size: "third", about: "users who have done it once" }),
   ),
 };
 
@@ -36,5 +37,5 @@ function checklist(steps, users) {
     { title: "Skipped", number: true, cell: (one) => number(one.skipped) },
     { title: "Drop-off", number: true, cell: (one) => (one.entered ? percent(one.dropOff) : "–") },
     { title: "Median time", number: true, cell: (one) => seconds(one.medianTimeSpentSeconds ?? one.medianTimeBetweenStepsSeconds) },
-  ], steps, { label: "Steps of the onboarding", none: "The catalog has no steps." });
+  ], steps, { label: "Steps of the onboarding", none: "The catalog has no steps.", stacked: true });
 }

@@ -2,12 +2,12 @@
 
 import { ask } from "./api.js";
 import { columns, lines } from "./chart.js";
-import { count, duration, number, percent, short } from "./format.js";
+import { count, duration, number, rate, short } from "./format.js";
 import { bars, card, category, figures, grid } from "./parts.js";
 
 export const overview = {
   title: "Overview",
-  about: "Sessions of the time chosen, by when they began, and how they went.",
+  about: "What visitors did in the time chosen: sessions by when they began, how they went, and where they stopped.",
   ranges: true,
   every: 60,
   load: ({ parameters, signal }) => ask("api/admin/analytics/overview", { timeRange: parameters.range }, signal),
@@ -15,15 +15,15 @@ export const overview = {
     figures(
       ["Sessions", number(data.sessions), data.bots ? `${count(data.bots, "bot")} left out` : null],
       ["Interactions", number(data.interactions), perSession(data)],
-      ["Unique users", number(data.uniqueUsers)],
-      ["Conversion", percent(data.conversionRate), `${number(data.completedConfigurations)} completed`],
-      ["Average duration", duration(data.averageSessionDurationMs), "to completion or the end"],
+      ["Unique users", number(data.uniqueUsers), "known by user or device"],
+      ["Conversion", rate(data.conversionRate, data.sessions), `${number(data.completedConfigurations)} ordered or came to 100 %`],
+      ["Average session", duration(data.averageSessionDurationMs), "to completion or the end"],
     ),
     card("Sessions", sessions(data), { about: data.grain === "hour" ? "per hour, UTC" : "per day, UTC" }),
-    card("Where sessions stopped", dropped(data), { size: "half", about: "last category of those that did not complete" }),
-    card("Final prices", prices(data), { size: "half", about: "sessions by bucket" }),
-    card("Devices", devices(data), { size: "half", about: "share of sessions" }),
-    card("Conversion", conversion(data), { size: "half", about: "completed sessions of all, in %" }),
+    card("Where sessions stopped", dropped(data), { size: "half", about: "last category of those not completed; share of all" }),
+    card("Final prices", prices(data), { size: "half", about: "sessions by last price, as sent; share of those with one" }),
+    card("Devices", devices(data), { size: "half", about: "sessions, and share of all" }),
+    card("Conversion", conversion(data), { size: "half", about: `completed of all sessions, % per ${data.grain}` }),
   ),
 };
 

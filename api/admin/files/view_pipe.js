@@ -2,24 +2,24 @@
 
 import { ask } from "./api.js";
 import { given, h, to } from "./dom.js";
-import { ago, bytes, moment, number, seconds, short, until } from "./format.js";
+import { ago, bytes, count, moment, number, seconds, short, until } from "./format.js";
 import { card, figures, grid, notice, stack, table, tag } from "./parts.js";
 
 export const pipe = {
   title: "Pipe",
-  about: "From the log in Redis to the tables in Postgres: what waits, how far behind, who works.",
+  about: "Whether everything that comes in is applied: what waits in the log, how far behind the tables are, who works.",
   every: 5,
   load: ({ signal }) => ask("api/admin/pipe", {}, signal),
   show: (data) => grid(
     data.problems.length > 0 && notice(data.problems, "bad"),
     data.warnings.length > 0 && notice(data.warnings),
-    !data.problems.length && !data.warnings.length && notice("Everything that came in is being applied.", "good"),
+    !data.problems.length && !data.warnings.length && notice("All is well: what comes in is applied, and nothing wants somebody.", "good"),
     figures(
-      ["Backlog", bytes(sum(data.partitions, "backlogBytes")), `${number(sum(data.partitions, "backlogEntries"))} entries`],
-      ["Lag", seconds(most(data.partitions)), "the slowest partition"],
+      ["Backlog", count(sum(data.partitions, "backlogEntries"), "entry", "entries"), `${bytes(data.partitions.reduce((all, one) => all + waiting(one), 0))} wait to be applied`],
+      ["Lag", seconds(most(data.partitions)), "from accepted to applied, slowest partition"],
       ["Workers alive", number(data.workers.filter((one) => one.alive).length), `of ${number(data.workers.length)}`],
-      ["Dead letters", h("a", { href: to("dead") }, number(sum(data.deadLetters, "number")))],
-      ["Dead deliveries", h("a", { href: to("effects", { status: "dead" }) }, number(sum(data.deliveries.filter((one) => one.status === "dead"), "number")))],
+      ["Dead letters", h("a", { href: to("dead") }, number(sum(data.deadLetters, "number"))), "actions that could not be applied"],
+      ["Dead deliveries", h("a", { href: to("effects", { status: "dead" }) }, number(sum(data.deliveries.filter((one) => one.status === "dead"), "number"))), "given up after all tries"],
     ),
     stack("half",
       card("Partitions", partitions(data.partitions), { flush: true }),
@@ -32,13 +32,14 @@ export const pipe = {
 };
 
 const sum = (rows, name) => rows.reduce((all, row) => all + (row[name] ?? 0), 0);
+const waiting = (one) => (one.backlogEntries ? one.backlogBytes : 0); // the stream itself takes some bytes, too
 const most = (rows) => (rows.length ? Math.max(...rows.map((row) => row.lagSeconds ?? 0)) : null);
 
 function partitions(rows) {
   return table([
     { title: "Partition", cell: (one) => number(one.id) },
     { title: "Entries", number: true, cell: (one) => number(one.backlogEntries) },
-    { title: "Backlog", number: true, cell: (one) => bytes(one.backlogBytes) },
+    { title: "Backlog", number: true, cell: (one) => bytes(waiting(one)) },
     { title: "Lag", number: true, cell: (one) => seconds(one.lagSeconds) },
     { title: "Applied", class: "tight", cell: (one) => ago(one.appliedAt) },
   ], rows, { label: "Partitions", none: "Nothing was started on this database yet." });
@@ -47,20 +48,19 @@ function partitions(rows) {
 function workers(rows) {
   return table([
     { title: "Worker", class: "wide", cell: (one) => [given(one.name, 60), one.failure && h("div", { class: "muted" }, given(one.failure, 200))] },
-    { title: "Heartbeat", number: true, cell: (one) => seconds(one.beatSeconds) },
+    { title: "Heartbeat", number: true, cell: (one) => `${seconds(Math.floor(one.beatSeconds))} ago` },
     { title: "Applied", number: true, cell: (one) => number(one.applied) },
     { title: "Per second", number: true, cell: (one) => short(one.rate) },
     { title: "State", class: "tight", cell: (one) => (one.failure ? tag("fails", "bad") : one.alive ? tag("alive", "good") : tag("gone", "warn")) },
-  ], rows, { label: "Workers", none: "No worker has ever reported." });
+  ], rows, { label: "Workers", none: "No worker has ever reported.", stacked: true });
 }
 
 function schedules(rows, now) {
   return table([
-    { title: "Job", class: "wide", cell: (one) => [given(one.name, 60), h("div", { class: "muted" }, one.at ? given(one.result, 160) : "has not run yet")] },
+    { title: "Job", class: "wide", cell: (one) => [given(one.name, 60), " ", one.failed && tag("failed", "bad"), h("div", { class: "muted" }, one.at ? given(one.result, 160) : "has not run yet")] },
     { title: "Last run", class: "tight", cell: (one) => (one.at ? h("span", { title: `${moment(one.at)} UTC` }, ago(one.at)) : "–") },
     { title: "Took", number: true, cell: (one) => seconds(one.seconds) },
     { title: "Next run", class: "tight", cell: (one) => (one.nextAt ? h("span", { title: `${moment(one.nextAt)} UTC` }, until(one.nextAt, now)) : "–") },
-    { title: "Result", class: "tight", cell: (one) => (one.failed ? tag("failed", "bad") : one.at ? tag("ok", "good") : tag("waits")) },
   ], rows, { label: "Scheduled jobs", none: "No worker has said yet what it runs.", stacked: true });
 }
 

@@ -2,8 +2,8 @@
 
 import { ask } from "./api.js";
 import { given, h } from "./dom.js";
-import { number, percent } from "./format.js";
-import { bars, card, category, empty, grid, table, track } from "./parts.js";
+import { count, number, percent } from "./format.js";
+import { bars, card, category, empty, grid, table } from "./parts.js";
 
 export const popular = {
   title: "Configurations",
@@ -11,17 +11,16 @@ export const popular = {
   every: 60,
   load: ({ signal }) => ask("api/admin/analytics/popular-configs", { limit: 20 }, signal),
   show: (data) => grid(
-    card("Final configurations", whole(data), { flush: true, about: `of ${number(data.configuredSessions)} sessions with one` }),
+    card("Final configurations", whole(data), { flush: true, about: `the most frequent of ${count(data.configuredSessions, "session")} that saved one` }),
     ...(data.categories.length ? data.categories.map(values) : [card("Chosen values", empty("Nothing was selected yet."))]),
   ),
 };
 
 function whole({ configurations }) {
-  const most = configurations[0]?.share || 1;
   return table([
     { title: "Configuration", class: "wide", cell: (one) => pairs(one.configuration) },
     { title: "Sessions", number: true, cell: (one) => number(one.sessions) },
-    { title: "Share", number: true, cell: (one) => [percent(one.share), track(one.share / most)] },
+    { title: "Share", number: true, cell: (one) => percent(one.share) },
   ], configurations, { label: "Final configurations", none: "No configuration was saved yet.", stacked: true });
 }
 
@@ -34,7 +33,7 @@ function pairs(configuration) {
 
 function values(one) {
   const rows = one.values.slice(0, 8).map((value) => ({ label: category(value.value, "nothing"), value: value.sessions, share: value.share }));
-  const section = card("Category", bars(rows, { whole: true }), { size: "third" });
+  const section = card("Category", bars(rows, { whole: true }), { size: "third", about: "sessions that chose it last" });
   section.setAttribute("aria-label", one.category);
   section.querySelector("h2").replaceChildren(given(one.category, 60));
   return section;

@@ -2,12 +2,12 @@
 
 import { ask } from "./api.js";
 import { given } from "./dom.js";
-import { number, percent, seconds } from "./format.js";
-import { bars, card, figures, grid, table, tag } from "./parts.js";
+import { number, rate, seconds } from "./format.js";
+import { bars, card, figures, grid, stack, table, tag } from "./parts.js";
 
 export const referrals = {
   title: "Referrals",
-  about: "Claims of the time chosen: how many become customers, who brings them, what was granted.",
+  about: "Who brings new customers: claims of referral codes in the time chosen, how many of them qualify, and what was granted.",
   ranges: true,
   every: 60,
   load: ({ parameters, signal }) => ask("admin/plg/referrals/overview", { timeRange: parameters.range, limit: 50 }, signal),
@@ -15,13 +15,12 @@ export const referrals = {
     figures(
       ["Codes made", number(data.codes)],
       ["Claims", number(data.total)],
-      ["Conversion", percent(data.conversionRate), `${number(data.completed + data.rewarded)} qualified`],
+      ["Conversion", rate(data.conversionRate, data.total), `${number(data.completed + data.rewarded)} qualified`],
       ["Rewarded", number(data.rewarded)],
       ["Median time to qualify", seconds(data.medianSecondsToComplete)],
     ),
-    card("Who refers most", referrers(data.topReferrers), { flush: true, size: "two-thirds" }),
-    card("State of claims", states(data), { size: "third" }),
-    card("Rewards granted", rewards(data.rewards), { flush: true, size: "two-thirds" }),
+    card("Who refers most", referrers(data.topReferrers), { flush: true, size: "two-thirds", about: "organisations, by claims of their code" }),
+    stack("third", card("State of claims", states(data), { about: "share of claims" }), card("Rewards granted", rewards(data.rewards), { flush: true })),
   ),
 };
 
@@ -36,8 +35,8 @@ function referrers(rows) {
     { title: "Code", cell: (one) => tag(given(one.code, 40)) },
     { title: "Claims", number: true, cell: (one) => number(one.total) },
     { title: "Qualified", number: true, cell: (one) => number(one.converted) },
-    { title: "Conversion", number: true, cell: (one) => percent(one.conversionRate) },
-  ], rows, { label: "Who refers most", none: "Nobody was referred in this time." });
+    { title: "Conversion", number: true, cell: (one) => rate(one.conversionRate, one.total) },
+  ], rows, { label: "Who refers most", none: "Nobody was referred in this time.", stacked: true });
 }
 
 function rewards(rows) {

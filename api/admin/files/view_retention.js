@@ -7,7 +7,7 @@ import { card, empty, grid } from "./parts.js";
 
 export const retention = {
   title: "Retention",
-  about: "Visitors by the week of their first session (from Monday, UTC), and how many came back in the weeks after.",
+  about: "Who comes back: visitors by the week of their first session (from Monday, UTC), and the share of them seen again so many weeks later.",
   every: 300,
   load: ({ signal }) => ask("api/admin/analytics/retention", { weeks: 12 }, signal),
   show({ cohorts }) {
@@ -21,7 +21,7 @@ function heat(cohorts) {
   const numbers = Array.from({ length: weeks }, (_, week) => week);
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Weekly cohorts" },
     h("table", { class: "cohorts" },
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, "First week"), h("th", { scope: "col" }, "Visitors"), numbers.map((week) => h("th", { scope: "col" }, week ? `+${week}` : "week 0")))),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, "First seen in the week of"), h("th", { scope: "col" }, "Visitors"), numbers.map((week) => h("th", { scope: "col" }, week ? `+${week} ${week === 1 ? "week" : "weeks"}` : "Same week")))),
       h("tbody", null, cohorts.map((one) => row(one, numbers)))));
 }
 

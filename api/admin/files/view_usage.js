@@ -24,7 +24,7 @@ export const usage = {
         ["Held", number(sum(data.meters, "reserved")), "reserved, not yet used"],
       ),
       card("Plans", bars(plans.map((one) => ({ label: given(one.plan, 60), value: one.subjects, share: total ? one.subjects / total : 0 })), { whole: true, none: "Nobody has used anything yet." }), { size: "third", about: "subjects" }),
-      card("Meters by plan", meters(plans.flatMap(({ plan, meters: own }) => own.map((one) => ({ plan, ...one })))), { flush: true, size: "two-thirds" }),
+      card("Used of each meter, by plan", meters(plans.flatMap(({ plan, meters: own }) => own.map((one) => ({ plan, ...one })))), { flush: true, size: "two-thirds" }),
       card("Nearest to their limits", fullest(data.fullest), { flush: true }),
     );
   },
@@ -41,7 +41,7 @@ function meters(rows) {
     { title: "Held", number: true, cell: (one) => number(one.reserved) },
     { title: "Near", number: true, cell: (one) => number(one.near) },
     { title: "At limit", number: true, cell: (one) => number(one.reached) },
-  ], rows, { label: "Meters by plan", none: "Nothing was used in the periods that run now." });
+  ], rows, { label: "Meters by plan", none: "Nothing was used in the periods that run now.", stacked: true });
 }
 
 function fullest(rows) {

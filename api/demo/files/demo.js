@@ -79,12 +79,12 @@ async function post(path, body) {
 }
 
 /** One button for each name, made once, so that the focus stays where it is. */
-function buttons(id, names, press, isDone = () => false) {
+function buttons(id, names, press, isDone = () => false, label = words) {
   const place = find(id);
   for (const name of names) {
     let button = [...place.children].find((one) => one.dataset.name === name);
     if (!button) {
-      button = h("button", { type: "button", "data-name": name, click: () => void press(name) }, words(name));
+      button = h("button", { type: "button", "data-name": name, click: () => void press(name) }, label(name));
       place.append(button);
     }
     button.disabled = isDone(name);
@@ -95,7 +95,8 @@ document.addEventListener("milepost-change", ({ target, detail }) => {
   if (target.localName === "milepost-usage") {
     const quantity = (action) => (detail.meters[action].unit === "bytes" ? TEN_MEGABYTES : 1);
     const use = (action) => post("v1/usage/consume", { action, quantity: quantity(action) });
-    return buttons("meters", Object.keys(detail.meters), use);
+    const label = (action) => (detail.meters[action].unit === "bytes" ? `${words(action).replace(/ bytes$/, "")}, 10 MB` : words(action));
+    return buttons("meters", Object.keys(detail.meters), use, undefined, label);
   }
   if (target.getAttribute("list") === "features") {
     const names = Object.keys(FEATURES).filter((name) => name in detail);

@@ -167,13 +167,25 @@ async def test_a_failed_flush_is_told_to_every_caller_and_the_next_one_works(tmp
         client = await ready(url)
         async with opened(client) as log:
             await log.append([(0, record(0))])
+            await client.client_pause(60_000, all=False)
+            waiting = [log.append([(n % 3, record(n))]) for n in range(10)]
+            while all("b" not in one["flags"] for one in await client.client_list()):  # noqa: ASYNC110 - Redis is asked
+                await asyncio.sleep(0)
             await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
-            answers = await asyncio.gather(
-                *(log.append([(n % 3, record(n))]) for n in range(10)), return_exceptions=True
-            )
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+            await client.client_unpause()
             assert all(isinstance(answer, Unavailable) for answer in answers)
             assert await log.append([(0, record(1))])
         await client.aclose()
+
+
+async def test_a_connection_that_was_closed_between_two_flushes_costs_no_request(redis: Redis) -> None:
+    async with opened(redis) as log:
+        await log.append([(0, record(0))])
+        await redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+        while not log._wire._answers.lost:  # noqa: ASYNC110 - the loop has to turn
+            await asyncio.sleep(0)
+        assert await log.append([(0, record(1))])
 
 
 async def test_a_key_of_the_wrong_type_refuses_and_does_not_end_the_log(redis: Redis) -> None:

@@ -155,8 +155,8 @@ class Map:
             self._slots[first : last + 1] = [(named, port)] * (last + 1 - first)
         self._looked, self._stale = time.monotonic(), False
         self._masters = {address for address in self._slots if address is not None}
-        if before != self._masters:
-            self.unchecked = True
+        self.unchecked = self.unchecked or before != self._masters
+        if before and before != self._masters:
             logger.info("the cluster's nodes", nodes=sorted(f"{host}:{port}" for host, port in self._masters))
         for address in before - self._masters:
             self._leave(address)

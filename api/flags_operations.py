@@ -6,7 +6,8 @@ from typing import Final
 
 from api.flags import Switch
 from api.governing import names
-from api.operation import BODY, BY_HEADER, JSON, WHO, Json, Operation
+from api.operation import BODY, BY_HEADER, JSON, WHO, Operation
+from api.schemas import TEXT, Json, nullable, path
 
 _FLAGS: Final[Json] = {
     "type": "object",
@@ -18,11 +19,11 @@ _FLAGS: Final[Json] = {
                 "type": "object",
                 "required": ["family", "enabled", "changedAt", "changedBy", "kinds"],
                 "properties": {
-                    "family": {"type": "string"},
+                    "family": TEXT,
                     "enabled": {"type": "boolean"},
                     "changedAt": {"type": ["string", "null"], "format": "date-time"},
-                    "changedBy": {"type": ["string", "null"]},
-                    "kinds": {"type": "array", "items": {"type": "string"}},
+                    "changedBy": nullable(TEXT),
+                    "kinds": {"type": "array", "items": TEXT},
                 },
             },
         }
@@ -48,12 +49,6 @@ OPERATIONS: Final = (
     ),
 )
 PARAMETERS: Final[Json] = {
-    "Family": {
-        "name": "family",
-        "in": "path",
-        "required": True,
-        "schema": {"enum": names()},
-        "description": "A family of kinds, or a group of families.",
-    },
+    "Family": path("family", {"enum": names()}, "A family of kinds, or a group of families."),
 }
 TYPES: Final = (Switch,)

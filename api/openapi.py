@@ -13,8 +13,9 @@ from aiohttp import hdrs, web
 
 from api import beacons, docs_page, ingest
 from api.errors import CODES
-from api.operation import JSON, Json, Operation
+from api.operation import JSON, Operation
 from api.operations import OPERATIONS, PARAMETERS, TYPES
+from api.schemas import Json, path, query
 from jobs.action import Draft
 from jobs.families import FAMILIES, KINDS
 from jobs.kind import Kind
@@ -80,20 +81,15 @@ _PARAMETERS: Final[Json] = {
         "schema": {"enum": ["gzip", "deflate", "identity"]},
         "description": "How the body is compressed.",
     },
-    "After": {
-        "name": "after",
-        "in": "query",
-        "example": "3.1763712000000-0",
-        "schema": {"type": "string", "pattern": r"^\d{1,3}\.\d{1,20}-\d{1,20}(,\d{1,3}\.\d{1,20}-\d{1,20})*$"},
-        "description": "A `position` of an earlier answer: wait up to 2 s until it is applied.",
-    },
-    "SessionId": {
-        "name": "sessionId",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "minLength": 1},
-        "description": "The id that the client chose, or one of ours (`auto:…`).",
-    },
+    "After": query(
+        "after",
+        {"type": "string", "pattern": r"^\d{1,3}\.\d{1,20}-\d{1,20}(,\d{1,3}\.\d{1,20}-\d{1,20})*$"},
+        "A `position` of an earlier answer: wait up to 2 s until it is applied.",
+        example="3.1763712000000-0",
+    ),
+    "SessionId": path(
+        "sessionId", {"type": "string", "minLength": 1}, "The id that the client chose, or one of ours (`auto:…`)."
+    ),
 }
 
 

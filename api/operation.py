@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from api.schemas import Json
+
 WHO: Final = ("unauthorized", "invalid_key", "invalid_token", "token_expired", "missing_scope", "keys_unavailable")
 BODY: Final = ("malformed", "malformed_json", "body_timeout", "too_large", "unsupported_media_type", "invalid_body")
 ACTION: Final = (
@@ -15,11 +17,20 @@ ACTION: Final = (
 )
 LOG: Final = ("rate_limited", "log_unavailable", "backlog_full", "family_off")
 TAKES: Final = (*WHO, *BODY, *ACTION, *LOG)
+UPDATES: Final = (*TAKES, "id_reused", "erased", "invalid_parameter", "database_unavailable")
+READS: Final = (
+    *(*WHO, "forbidden_subject", "missing_subject", "invalid_id", "invalid_position", "rate_limited"),
+    *("log_unavailable", "database_unavailable"),
+)
+ADMIN: Final = (*WHO, "database_unavailable")
+"""Of routes that send one action and wait for its outcome; that read of one's own; that operators read."""
+LIMITS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+"""Headers of answers to requests that are counted."""
+TWICE: Final = "The same `id` again gets the first answer again."
 
+JSON: Final = "application/json"
 BY_HEADER: Final = ("bearer", "basic")
 BY_ANY: Final = (*BY_HEADER, "browserKey")
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +53,3 @@ class Operation:
     headers: tuple[str, ...] = ()
     """Headers that a successful answer may carry."""
     examples: Mapping[str, Any] | None = None
-
-
-JSON: Final = "application/json"
-OBJECT: Final[Json] = {"type": "object"}
-
-
-def fields(properties: Json, optional: Json | None = None, **more: object) -> Json:
-    """An object that has all of these, and may have the optional ones."""
-    return {"type": "object", "required": list(properties), "properties": properties | (optional or {}), **more}
-
-
-def listed(item: Json) -> Json:
-    """An array of these."""
-    return {"type": "array", "items": item}
-
-
-def query(name: str, schema: Json, description: str, **more: object) -> Json:
-    """A parameter of the address."""
-    return {"name": name, "in": "query", "schema": schema, "description": description, **more}

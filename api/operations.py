@@ -22,8 +22,9 @@ from api.effects import webhooks_operations
 from api.graph import operations as graph_operations
 from api.live import operations as live_operations
 from api.onboarding import operations as onboarding_operations
-from api.operation import BY_ANY, BY_HEADER, JSON, OBJECT, TAKES, WHO, Json, Operation
+from api.operation import BY_ANY, BY_HEADER, JSON, LIMITS, TAKES, WHO, Operation
 from api.referrals import operations as referrals_operations
+from api.schemas import OBJECT, TEXT, Json
 from api.usage import accounts_operations, reports_operations
 from api.usage import operations as usage_operations
 
@@ -31,7 +32,7 @@ _TAKEN: Final = {
     202: ("Durable; it will be applied.", JSON, "Answer"),
     200: ("Applied within the seconds of `Prefer: wait`; `results` has the outcomes.", JSON, "Answer"),
 }
-_STATUS: Final[Json] = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+_STATUS: Final[Json] = {"type": "object", "required": ["status"], "properties": {"status": TEXT}}
 _READY: Final[Json] = {
     "type": "object",
     "required": ["status", "checks"],
@@ -42,6 +43,21 @@ _READY: Final[Json] = {
 }
 _CLICK: Final[Json] = {"eventType": "click", "category": "frame", "elementId": "frame-oak", "timeSpent": 1840}
 _BEACON: Final = "`navigator.sendBeacon` may send it as `text/plain`, with the key in the address."
+
+
+def _of_one_kind(path: str, name: str, summary: str, body: str, examples: Json) -> Operation:
+    return Operation(
+        *("POST", path, name, summary),
+        _TAKEN,
+        _BEACON,
+        codes=TAKES,
+        security=BY_ANY,
+        parameters=("Prefer", "ContentEncoding"),
+        bodies=(body,),
+        headers=LIMITS,
+        examples=examples,
+    )
+
 
 _OWN: Final = (
     Operation(
@@ -55,7 +71,7 @@ _OWN: Final = (
         parameters=("Prefer", "ContentEncoding"),
         bodies=("Action", "Batch"),
         lines=True,
-        headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+        headers=LIMITS,
         examples={
             "one": {"kind": "interaction.recorded", "sessionId": "s-1", "data": _CLICK},
             "batch": {
@@ -79,45 +95,17 @@ _OWN: Final = (
         parameters=("SessionId", "After"),
         headers=("Milepost-Stale",),
     ),
-    Operation(
-        *("POST", "/api/sessions/track-interaction", "trackInteraction", "Record an interaction of a session"),
-        _TAKEN,
-        _BEACON,
-        codes=TAKES,
-        security=BY_ANY,
-        parameters=("Prefer", "ContentEncoding"),
-        bodies=("Interaction",),
-        headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
-        examples={"click": {"sessionId": "s-1", "interaction": _CLICK}},
+    _of_one_kind(
+        *("/api/sessions/track-interaction", "trackInteraction", "Record an interaction of a session", "Interaction"),
+        {"click": {"sessionId": "s-1", "interaction": _CLICK}},
     ),
-    Operation(
-        *("POST", "/api/sessions/save-config", "saveConfig", "Save what the user has put together"),
-        _TAKEN,
-        _BEACON,
-        codes=TAKES,
-        security=BY_ANY,
-        parameters=("Prefer", "ContentEncoding"),
-        bodies=("SaveConfig",),
-        headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
-        examples={
-            "snapshot": {
-                "sessionId": "s-1",
-                "configuration": {"frame": "oak"},
-                "trigger": "auto_save",
-                "totalPrice": 99,
-            }
-        },
+    _of_one_kind(
+        *("/api/sessions/save-config", "saveConfig", "Save what the user has put together", "SaveConfig"),
+        {"snapshot": {"sessionId": "s-1", "configuration": {"frame": "oak"}, "trigger": "auto_save", "totalPrice": 99}},
     ),
-    Operation(
-        *("POST", "/api/performance/track", "trackPerformance", "Record a measurement"),
-        _TAKEN,
-        _BEACON,
-        codes=TAKES,
-        security=BY_ANY,
-        parameters=("Prefer", "ContentEncoding"),
-        bodies=("Performance",),
-        headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
-        examples={"measurement": {"metricName": "first_paint", "value": 312.5, "sessionId": "s-1"}},
+    _of_one_kind(
+        *("/api/performance/track", "trackPerformance", "Record a measurement", "Performance"),
+        {"measurement": {"metricName": "first_paint", "value": 312.5, "sessionId": "s-1"}},
     ),
     Operation(
         *("GET", "/openapi.json", "readOpenapi", "This document"),
@@ -125,7 +113,7 @@ _OWN: Final = (
     ),
     Operation(
         *("GET", "/docs", "readDocs", "This document for people"),
-        {200: ("One page, without scripts and without anything from elsewhere.", "text/html", {"type": "string"})},
+        {200: ("One page, without scripts and without anything from elsewhere.", "text/html", TEXT)},
     ),
     Operation(
         *("GET", "/livez", "live", "Whether the process answers"),
@@ -137,7 +125,7 @@ _OWN: Final = (
     ),
     Operation(
         *("GET", "/metrics", "readMetrics", "Figures for Prometheus"),
-        {200: ("The text format of Prometheus.", "text/plain", {"type": "string"})},
+        {200: ("The text format of Prometheus.", "text/plain", TEXT)},
     ),
 )
 

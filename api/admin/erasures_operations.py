@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from api.admin.erasures import Erase
-from api.operation import BODY, BY_HEADER, JSON, WHO, Json, Operation, fields, listed
+from api.operation import BODY, BY_HEADER, JSON, WHO, Operation
+from api.schemas import Json, fields, listed
 from jobs.privacy.erasure import Receipt
 
 _CODES: Final = (*WHO, "database_unavailable")

@@ -6,7 +6,8 @@ from typing import Final
 
 from api.admin.dead_letters import STATUSES, LetterSelection
 from api.admin.overviews import COURSES, MOST
-from api.operation import BODY, BY_HEADER, JSON, WHO, Json, Operation, fields, listed, query
+from api.operation import BODY, BY_HEADER, JSON, WHO, Operation
+from api.schemas import Json, fields, listed, query
 from jobs.dead_filter import FAMILY_NAMES
 from jobs.status import Status
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from api.analytics.routes import BASE, MOST
-from api.operation import BY_HEADER, JSON, WHO, Json, Operation, fields, listed, query
+from api.operation import BY_HEADER, JSON, WHO, Operation
+from api.schemas import Json, fields, listed, query
 
 _AT: Final[Json] = {"type": "string", "format": "date-time"}
 _COUNT: Final[Json] = {"type": "integer", "minimum": 0}

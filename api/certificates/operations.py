@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.operation import BY_HEADER, JSON, WHO, Json, Operation, fields
+from api.operation import BY_HEADER, JSON, LIMITS, WHO, Operation
+from api.schemas import TEXT, TIME, Json, fields, nullable, path, query
 
-_TIME: Final[Json] = {"type": "string", "format": "date-time"}
-_MAYBE: Final[Json] = {"type": ["string", "null"]}
 _STATUS: Final[Json] = {"enum": ["valid", "revoked"]}
 _URLS: Final[Json] = {"url": {"type": "string", "format": "uri"}, "pdfUrl": {"type": "string", "format": "uri"}}
 _OWN: Final[Json] = {
-    "serial": {"type": "string"},
-    "courseId": {"type": "string"},
-    "courseTitle": _MAYBE,
-    "issuedAt": _TIME,
+    "serial": TEXT,
+    "courseId": TEXT,
+    "courseTitle": nullable(TEXT),
+    "issuedAt": TIME,
     "status": _STATUS,
     **_URLS,
 }
 _ONE: Final[Json] = {
     **_OWN,
-    "learnerName": _MAYBE,
+    "learnerName": nullable(TEXT),
     "revokedAt": {"type": ["string", "null"], "format": "date-time"},
-    "revokedReason": _MAYBE,
+    "revokedReason": nullable(TEXT),
 }
 
 
 _LIST: Final[Json] = fields({"certificates": {"type": "array", "items": fields(_OWN)}})
-_HTML: Final[Json] = {"type": "string"}
-_UNKNOWN: Final = ("There is no such certificate.", "text/html", _HTML)
-_GONE: Final = ("Its holder was erased: nobody can verify it any more.", "text/html", _HTML)
+_UNKNOWN: Final = ("There is no such certificate.", "text/html", TEXT)
+_GONE: Final = ("Its holder was erased: nobody can verify it any more.", "text/html", TEXT)
 _LANGUAGE: Final = "In the language of `Accept-Language`. "
 _SERIAL: Final = "The serial may be written in any case, with or without its hyphens."
 
@@ -43,11 +41,11 @@ OPERATIONS: Final = (
         ),
         security=BY_HEADER,
         parameters=("CertificatesOf", "After"),
-        headers=("Milepost-Stale", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+        headers=("Milepost-Stale", *LIMITS),
     ),
     Operation(
         *("GET", "/certificates/{serial}.pdf", "readCertificatePdf", "A certificate to print"),
-        {200: ("One page, A4 landscape.", "application/pdf", {"type": "string"}), 404: _UNKNOWN, 410: _GONE},
+        {200: ("One page, A4 landscape.", "application/pdf", TEXT), 404: _UNKNOWN, 410: _GONE},
         _LANGUAGE + _SERIAL,
         codes=("busy", "database_unavailable"),
         parameters=("Serial",),
@@ -62,28 +60,25 @@ OPERATIONS: Final = (
     Operation(
         *("GET", "/certificates/{serial}", "showCertificate", "Whether a certificate is valid, for people"),
         {
-            200: ("Valid, or revoked with day and reason.", "text/html", _HTML),
+            200: ("Valid, or revoked with day and reason.", "text/html", TEXT),
             404: _UNKNOWN,
             410: _GONE,
-            503: ("Nobody can tell at the moment.", "text/html", _HTML),
+            503: ("Nobody can tell at the moment.", "text/html", TEXT),
         },
         _LANGUAGE + _SERIAL,
         parameters=("Serial",),
     ),
 )
 PARAMETERS: Final[Json] = {
-    "Serial": {
-        "name": "serial",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "minLength": 1, "pattern": "^[^.]+$"},
-        "example": "7K3M-9QXZ-2VBN-4HTC",
-        "description": "The number of the certificate.",
-    },
-    "CertificatesOf": {
-        "name": "userId",
-        "in": "query",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
-        "description": "Whose: demanded of a service key, not needed with a user token.",
-    },
+    "Serial": path(
+        "serial",
+        {"type": "string", "minLength": 1, "pattern": "^[^.]+$"},
+        "The number of the certificate.",
+        example="7K3M-9QXZ-2VBN-4HTC",
+    ),
+    "CertificatesOf": query(
+        "userId",
+        {"type": "string", "minLength": 1, "maxLength": 128},
+        "Whose: demanded of a service key, not needed with a user token.",
+    ),
 }

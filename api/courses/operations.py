@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from api.courses.routes import Courses, Revocation
-from api.operation import BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation, fields
+from api.operation import BODY, BY_HEADER, JSON, LOG, WHO, Operation
+from api.schemas import TEXT, TIME, Json, fields, later, nullable
 from jobs.courses.catalog import CourseBody, Stored
 
-_TIME: Final[Json] = {"type": "string", "format": "date-time"}
 _VERSION: Final[Json] = {"type": "integer", "minimum": 1}
 
 
@@ -16,26 +16,22 @@ _STORED: Final = fields(
     {
         "courses": {
             "type": "array",
-            "items": fields({"id": {"type": "string"}, "version": _VERSION, "updatedAt": _TIME}),
+            "items": fields({"id": TEXT, "version": _VERSION, "updatedAt": TIME}),
         }
     }
 )
 _CERTIFICATE: Final = fields(
     {
-        "serial": {"type": "string"},
-        "courseId": {"type": "string"},
-        "courseTitle": {"type": ["string", "null"]},
-        "issuedAt": _TIME,
+        "serial": TEXT,
+        "courseId": TEXT,
+        "courseTitle": nullable(TEXT),
+        "issuedAt": TIME,
         "status": {"enum": ["valid", "revoked"]},
-        "url": {"type": "string"},
-        "pdfUrl": {"type": "string"},
+        "url": TEXT,
+        "pdfUrl": TEXT,
     }
 )
-_LATER: Final = (
-    "Durable; it was not applied within `wait`.",
-    JSON,
-    fields({"success": {"const": True}, "accepted": {"const": True}, "position": {"type": "string"}}),
-)
+_LATER: Final = later()
 _PUT: Final = (*WHO, *BODY, "lesson_of_another_course", "database_unavailable")
 _RULE: Final = (
     *(*WHO, *LOG, "invalid_id", "invalid_parameter", "not_found", "unknown_certificate", "id_reused"),
@@ -75,7 +71,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         *("DELETE", "/v1/courses/{courseId}", "deleteCourse", "Forget a course"),
-        {200: ("It is taught no longer.", JSON, fields({"deleted": {"type": "string"}}))},
+        {200: ("It is taught no longer.", JSON, fields({"deleted": TEXT}))},
         "Progress and certificates stay; its lessons are free for other courses.",
         codes=(*WHO, "invalid_parameter", "not_found", "database_unavailable"),
         security=BY_HEADER,

@@ -4,42 +4,36 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.operation import BY_HEADER, JSON, WHO, Json, Operation, fields, listed, query
-
-_TIME: Final[Json] = {"type": "string", "format": "date-time"}
-_MAYBE_TIME: Final[Json] = {"type": ["string", "null"], "format": "date-time"}
-_MAYBE: Final[Json] = {"type": ["string", "null"]}
-_COUNT: Final[Json] = {"type": "integer", "minimum": 0}
-_MAYBE_COUNT: Final[Json] = {"type": ["integer", "null"], "minimum": 0}
-
+from api.operation import BY_HEADER, JSON, LIMITS, WHO, Operation
+from api.schemas import COUNT, TEXT, TIME, Json, fields, listed, nullable, path, query
 
 _LESSON: Final[Json] = fields(
     {
         "id": {"type": "string", "format": "uuid"},
-        "userId": {"type": "string"},
-        "lessonId": {"type": "string"},
-        "courseId": _MAYBE,
+        "userId": TEXT,
+        "lessonId": TEXT,
+        "courseId": nullable(TEXT),
         "completed": {"type": "boolean"},
-        "watch_time_seconds": _COUNT,
-        "createdAt": _TIME,
-        "updatedAt": _TIME,
+        "watch_time_seconds": COUNT,
+        "createdAt": TIME,
+        "updatedAt": TIME,
     }
 )
 _COURSE: Final[Json] = {
-    "courseId": {"type": "string"},
-    "total_lessons": _MAYBE_COUNT,
-    "completed_lessons": _COUNT,
+    "courseId": TEXT,
+    "total_lessons": nullable(COUNT),
+    "completed_lessons": COUNT,
     "progress_percentage": {"type": ["integer", "null"], "minimum": 0, "maximum": 100},
-    "total_watch_time": _COUNT,
-    "enrolledAt": _MAYBE_TIME,
-    "lastAt": _MAYBE_TIME,
-    "completedAt": _MAYBE_TIME,
+    "total_watch_time": COUNT,
+    "enrolledAt": nullable(TIME),
+    "lastAt": nullable(TIME),
+    "completedAt": nullable(TIME),
 }
-_PAGES: Final = fields({"totalItems": _COUNT, "totalPages": _COUNT, "currentPage": {"type": "integer", "minimum": 1}})
+_PAGES: Final = fields({"totalItems": COUNT, "totalPages": COUNT, "currentPage": {"type": "integer", "minimum": 1}})
 _STATISTICS: Final = fields(
     {
-        "total_courses_enrolled": _COUNT,
-        "total_lessons_completed": _COUNT,
+        "total_courses_enrolled": COUNT,
+        "total_lessons_completed": COUNT,
         "total_watch_time_hours": {"type": "number", "minimum": 0},
         "courses": listed(fields(_COURSE)),
     }
@@ -48,7 +42,7 @@ _CODES: Final = (
     *(*WHO, "forbidden_subject", "invalid_id", "missing_subject", "invalid_position", "invalid_parameter"),
     *("rate_limited", "log_unavailable", "database_unavailable"),
 )
-_HEADERS: Final = ("Milepost-Stale", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+_HEADERS: Final = ("Milepost-Stale", *LIMITS)
 _SECONDS: Final = "Watch times are in seconds. "
 
 OPERATIONS: Final = (
@@ -91,13 +85,7 @@ OPERATIONS: Final = (
 
 _ID: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 128}
 PARAMETERS: Final[Json] = {
-    "CourseId": {
-        "name": "courseId",
-        "in": "path",
-        "required": True,
-        "schema": _ID,
-        "description": "The id that its service chose.",
-    },
+    "CourseId": path("courseId", _ID, "The id that its service chose."),
     "ProgressOf": query("userId", _ID, "Whose: demanded of a service key, not needed with a user token."),
     "ProgressCourse": query("courseId", _ID, "Lessons of this course."),
     "ProgressLesson": query("lessonId", _ID, "This lesson."),

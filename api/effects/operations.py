@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from api.effects.routes import DISCARDED, RETRIED, Selection
-from api.operation import BODY, BY_HEADER, JSON, WHO, Json, Operation
+from api.operation import ADMIN, BODY, BY_HEADER, JSON, Operation
+from api.schemas import TEXT, Json, nullable, path, query
 from jobs.effects.history import OneEffect
 
 _LIST: Final[Json] = {
@@ -13,7 +14,7 @@ _LIST: Final[Json] = {
     "required": ["effects", "cursor"],
     "properties": {
         "effects": {"type": "array", "items": {"$ref": "#/components/schemas/OneEffect"}},
-        "cursor": {"type": ["string", "null"]},
+        "cursor": nullable(TEXT),
     },
 }
 
@@ -26,14 +27,13 @@ def _done(name: str) -> Json:
     }
 
 
-_ADMIN: Final = (*WHO, "database_unavailable")
-_ONE: Final = (*_ADMIN, "not_found")
+_ONE: Final = (*ADMIN, "not_found")
 
 OPERATIONS: Final = (
     Operation(
         *("GET", "/v1/admin/effects", "listEffects", "What left the house, or waits to"),
         {200: ("Newest first, each with its deliveries; `cursor` leads to the next page.", JSON, _LIST)},
-        codes=(*_ADMIN, "invalid_parameter"),
+        codes=(*ADMIN, "invalid_parameter"),
         security=BY_HEADER,
         parameters=("Status", "EffectType", "ToDestination", "Limit", "Cursor"),
     ),
@@ -64,7 +64,7 @@ OPERATIONS: Final = (
         *("POST", "/v1/admin/effects/retry", "retryEffects", "Deliver effects again, by filter"),
         {200: ("How many deliveries go again; not those of disabled destinations.", JSON, _done("retried"))},
         f"Those that are dead, unless `status` says otherwise: {', '.join(RETRIED)}.",
-        codes=(*_ADMIN, *BODY),
+        codes=(*ADMIN, *BODY),
         security=BY_HEADER,
         bodies=("Selection",),
     ),
@@ -72,31 +72,23 @@ OPERATIONS: Final = (
         *("POST", "/v1/admin/effects/discard", "discardEffects", "Put effects away, by filter"),
         {200: ("How many deliveries were put away.", JSON, _done("discarded"))},
         f"Those that are dead, unless `status` says otherwise: {', '.join(DISCARDED)}.",
-        codes=(*_ADMIN, *BODY),
+        codes=(*ADMIN, *BODY),
         security=BY_HEADER,
         bodies=("Selection",),
     ),
 )
 PARAMETERS: Final[Json] = {
-    "EffectId": {
-        "name": "effectId",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^msg_[a-z0-9]{1,60}$"},
-        "description": "The id of an effect: what receivers see as `webhook-id`.",
-    },
-    "EffectType": {
-        "name": "type",
-        "in": "query",
-        "example": "certificate.issued",
-        "schema": {"type": "string", "pattern": r"^[A-Za-z0-9_.:-]{0,99}[A-Za-z0-9_*]$"},
-        "description": "Those of this type only; a trailing `*` stands for any rest.",
-    },
-    "ToDestination": {
-        "name": "destination",
-        "in": "query",
-        "schema": {"type": "string", "format": "uuid"},
-        "description": "Those to this destination only.",
-    },
+    "EffectId": path(
+        "effectId",
+        {"type": "string", "pattern": "^msg_[a-z0-9]{1,60}$"},
+        "The id of an effect: what receivers see as `webhook-id`.",
+    ),
+    "EffectType": query(
+        "type",
+        {"type": "string", "pattern": r"^[A-Za-z0-9_.:-]{0,99}[A-Za-z0-9_*]$"},
+        "Those of this type only; a trailing `*` stands for any rest.",
+        example="certificate.issued",
+    ),
+    "ToDestination": query("destination", {"type": "string", "format": "uuid"}, "Those to this destination only."),
 }
 TYPES: Final = (Selection, OneEffect)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from api.effects.webhooks import Change, Created, Registration, Rotated, TestResult
-from api.operation import BODY, BY_HEADER, JSON, WHO, Json, Operation
+from api.operation import ADMIN, BODY, BY_HEADER, JSON, Operation
+from api.schemas import TEXT, YES, Json, nullable, path, query
 from jobs.effects.destinations import Destination
 from jobs.effects.history import STATUSES, OneDelivery
 
@@ -20,16 +21,15 @@ _DELIVERIES: Final[Json] = {
     "required": ["deliveries", "cursor"],
     "properties": {
         "deliveries": {"type": "array", "items": {"$ref": _REF + "OneDelivery"}},
-        "cursor": {"type": ["string", "null"]},
+        "cursor": nullable(TEXT),
     },
 }
 _DELETED: Final[Json] = {
     "type": "object",
     "required": ["id", "deleted"],
-    "properties": {"id": {"type": "string", "format": "uuid"}, "deleted": {"const": True}},
+    "properties": {"id": {"type": "string", "format": "uuid"}, "deleted": YES},
 }
-_ADMIN: Final = (*WHO, "database_unavailable")
-_ONE: Final = (*_ADMIN, "not_found")
+_ONE: Final = (*ADMIN, "not_found")
 _PLACE: Final = ("invalid_webhook", "forbidden_address")
 _EXAMPLE: Final = {"url": "https://example.com/hooks", "types": ["certificate.issued", "usage.*"]}
 
@@ -39,14 +39,14 @@ OPERATIONS: Final = (
         {201: ("The webhook with its secret, which is shown this once.", JSON, "Created")},
         "Effects of `types` (exact, or `prefix*`; none: all) are posted to `url` by the specification of Standard "
         "Webhooks: `webhook-id`, `webhook-timestamp`, `webhook-signature`. Anything but 2xx is tried again for 3 days.",
-        codes=(*_ADMIN, *BODY, *_PLACE, "too_many_webhooks"),
+        codes=(*ADMIN, *BODY, *_PLACE, "too_many_webhooks"),
         security=BY_HEADER,
         bodies=("Registration",),
     ),
     Operation(
         *("GET", "/v1/admin/webhooks", "listWebhooks", "The webhooks"),
         {200: ("In order of creation.", JSON, _LIST)},
-        codes=_ADMIN,
+        codes=ADMIN,
         security=BY_HEADER,
     ),
     Operation(
@@ -96,30 +96,9 @@ OPERATIONS: Final = (
     ),
 )
 PARAMETERS: Final[Json] = {
-    "WebhookId": {
-        "name": "webhookId",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "format": "uuid"},
-        "description": "The id of a webhook.",
-    },
-    "Status": {
-        "name": "status",
-        "in": "query",
-        "schema": {"enum": list(STATUSES)},
-        "description": "Those of this status only.",
-    },
-    "Limit": {
-        "name": "limit",
-        "in": "query",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
-        "description": "At most so many.",
-    },
-    "Cursor": {
-        "name": "cursor",
-        "in": "query",
-        "schema": {"type": "string"},
-        "description": "`cursor` of an earlier answer: what comes behind it.",
-    },
+    "WebhookId": path("webhookId", {"type": "string", "format": "uuid"}, "The id of a webhook."),
+    "Status": query("status", {"enum": list(STATUSES)}, "Those of this status only."),
+    "Limit": query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "At most so many."),
+    "Cursor": query("cursor", TEXT, "`cursor` of an earlier answer: what comes behind it."),
 }
 TYPES: Final = (Registration, Change, Created, Rotated, TestResult, Destination, OneDelivery)

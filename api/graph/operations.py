@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from api.graph.request import GraphqlRequest
-from api.operation import BODY, BY_HEADER, JSON, WHO, Json, Operation
+from api.operation import BODY, BY_HEADER, JSON, LIMITS, WHO, Operation
+from api.schemas import TEXT, Json, path, query
 
 _ANSWER: Final[Json] = {
     "type": "object",
@@ -18,13 +19,13 @@ _ANSWER: Final[Json] = {
                 "type": "object",
                 "required": ["message", "extensions"],
                 "properties": {
-                    "message": {"type": "string"},
+                    "message": TEXT,
                     "path": {"type": "array"},
                     "locations": {"type": "array"},
                     "extensions": {
                         "type": "object",
                         "required": ["code"],
-                        "properties": {"code": {"type": "string"}},
+                        "properties": {"code": TEXT},
                     },
                 },
             },
@@ -55,7 +56,7 @@ def _operations() -> Iterator[Operation]:
             security=BY_HEADER,
             parameters=("Prefer", "ContentEncoding"),
             bodies=("GraphqlRequest",),
-            headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+            headers=LIMITS,
         )
         yield Operation(
             *("GET", path, f"queryGraphql{name}", "Course progress by GraphQL: a query"),
@@ -64,7 +65,7 @@ def _operations() -> Iterator[Operation]:
             codes=(*WHO, *_ASKED, *_FIELDS, "method_not_allowed"),
             security=BY_HEADER,
             parameters=("GraphqlQuery", "GraphqlVariables", "GraphqlOperationName"),
-            headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+            headers=LIMITS,
         )
 
 
@@ -72,39 +73,16 @@ OPERATIONS: Final = (
     *_operations(),
     Operation(
         *("GET", "/graphql/graphiql/{file}", "readGraphiqlFile", "A file of the GraphiQL page"),
-        {200: ("A script or a style sheet.", "text/javascript", {"type": "string"})},
+        {200: ("A script or a style sheet.", "text/javascript", TEXT)},
         "Outside production, or where MILEPOST_GRAPHQL_INTROSPECTION is `on`.",
         codes=("not_found",),
         parameters=("GraphiqlFile",),
     ),
 )
 PARAMETERS: Final[Json] = {
-    "GraphqlQuery": {
-        "name": "query",
-        "in": "query",
-        "schema": {"type": "string"},
-        "example": "{ __typename }",
-        "description": "The document.",
-    },
-    "GraphqlVariables": {
-        "name": "variables",
-        "in": "query",
-        "schema": {"type": "string"},
-        "example": "{}",
-        "description": "The variables, a JSON object.",
-    },
-    "GraphqlOperationName": {
-        "name": "operationName",
-        "in": "query",
-        "schema": {"type": "string"},
-        "description": "Which operation of the document, where it has several.",
-    },
-    "GraphiqlFile": {
-        "name": "file",
-        "in": "path",
-        "required": True,
-        "schema": {"enum": ["explorer.js"]},
-        "description": "As the page names it.",
-    },
+    "GraphqlQuery": query("query", TEXT, "The document.", example="{ __typename }"),
+    "GraphqlVariables": query("variables", TEXT, "The variables, a JSON object.", example="{}"),
+    "GraphqlOperationName": query("operationName", TEXT, "Which operation of the document, where it has several."),
+    "GraphiqlFile": path("file", {"enum": ["explorer.js"]}, "As the page names it."),
 }
 TYPES: Final = (GraphqlRequest,)

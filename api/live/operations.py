@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from api.live.snapshots import SNAPSHOTS
-from api.operation import BY_HEADER, WHO, Json, Operation
+from api.operation import BY_HEADER, LIMITS, WHO, Operation
+from api.schemas import TEXT, Json, query
 
 _EVENTS: Final = ", ".join(f"`{one.event}`" for one in SNAPSHOTS)
 
@@ -16,7 +17,7 @@ OPERATIONS: Final = (
             200: (
                 "Server-sent events without an end: first the state as it is, then each change as a whole new state.",
                 "text/event-stream",
-                {"type": "string"},
+                TEXT,
             )
         },
         f"Events: {_EVENTS}, with the JSON of the thing as it is now; the newest one of a thing is its state, and one "
@@ -30,24 +31,19 @@ OPERATIONS: Final = (
         ),
         security=(*BY_HEADER, "accessToken"),
         parameters=("ListenUser", "ListenOrg", "LastEventId", "LastEventIdQuery"),
-        headers=("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+        headers=LIMITS,
     ),
 )
 _ID: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 128}
 _POSITIONS: Final[Json] = {"type": "string", "maxLength": 100}
 PARAMETERS: Final[Json] = {
-    "ListenUser": {"name": "userId", "in": "query", "schema": _ID, "description": "Whose changes; for services."},
-    "ListenOrg": {"name": "orgId", "in": "query", "schema": _ID, "description": "Which organisation's changes."},
+    "ListenUser": query("userId", _ID, "Whose changes; for services."),
+    "ListenOrg": query("orgId", _ID, "Which organisation's changes."),
     "LastEventId": {
         "name": "Last-Event-ID",
         "in": "header",
         "schema": _POSITIONS,
         "description": "The `id` of the last event that came, as browsers send it by themselves.",
     },
-    "LastEventIdQuery": {
-        "name": "lastEventId",
-        "in": "query",
-        "schema": _POSITIONS,
-        "description": "The same for clients that cannot send the header.",
-    },
+    "LastEventIdQuery": query("lastEventId", _POSITIONS, "The same for clients that cannot send the header."),
 }

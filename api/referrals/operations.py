@@ -5,73 +5,63 @@ from __future__ import annotations
 from typing import Final
 
 from api import pages
-from api.operation import ACTION, BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation, fields, listed, query
+from api.operation import ACTION, BODY, BY_HEADER, JSON, LIMITS, LOG, READS, WHO, Operation
 from api.referrals import overview
 from api.referrals.routes import ReferralClaim
+from api.schemas import COUNT, SHARE, TEXT, TIME, YES, Json, fields, listed, nullable, query
 
-_TEXT: Final[Json] = {"type": "string"}
-_COUNT: Final[Json] = {"type": "integer", "minimum": 0}
-_AT: Final[Json] = {"type": "string", "format": "date-time"}
-_MAYBE_AT: Final[Json] = {"type": ["string", "null"], "format": "date-time"}
-_SHARE: Final[Json] = {"type": "number", "minimum": 0, "maximum": 1}
 _STATUS: Final[Json] = {"enum": ["PENDING", "COMPLETED", "REWARDED"]}
-_YES: Final[Json] = {"const": True}
 
 
-_STATS: Final = fields(dict.fromkeys(("pending", "completed", "rewarded", "total"), _COUNT))
+_STATS: Final = fields(dict.fromkeys(("pending", "completed", "rewarded", "total"), COUNT))
 _REFERRAL: Final = fields(
-    {"code": _TEXT, "status": _STATUS, "createdAt": _AT, "completedAt": _MAYBE_AT, "rewardedAt": _MAYBE_AT}
+    {"code": TEXT, "status": _STATUS, "createdAt": TIME, "completedAt": nullable(TIME), "rewardedAt": nullable(TIME)}
 )
-_MADE: Final = fields({"referredOrgId": _TEXT, **_REFERRAL["properties"]})
+_MADE: Final = fields({"referredOrgId": TEXT, **_REFERRAL["properties"]})
 _REWARD: Final = fields(
-    {"side": {"enum": ["referrer", "referred"]}, "amount": _COUNT, "unit": _TEXT, "createdAt": _AT},
-    {"referredOrgId": _TEXT},
+    {"side": {"enum": ["referrer", "referred"]}, "amount": COUNT, "unit": TEXT, "createdAt": TIME},
+    {"referredOrgId": TEXT},
 )
-_CODE: Final = fields({"code": _TEXT, "link": _TEXT, "stats": _STATS})
+_CODE: Final = fields({"code": TEXT, "link": TEXT, "stats": _STATS})
 _CLAIMED: Final = fields(
     {
-        "success": _YES,
-        "referral": fields({"code": _TEXT, "status": _STATUS, "createdAt": _AT}, {"referrerOrgId": _TEXT}),
+        "success": YES,
+        "referral": fields({"code": TEXT, "status": _STATUS, "createdAt": TIME}, {"referrerOrgId": TEXT}),
     }
 )
-_LATER: Final = fields({"success": _YES, "accepted": _YES, "position": _TEXT})
+_LATER: Final = fields({"success": YES, "accepted": YES, "position": TEXT})
 _ALL: Final = fields(
     {
-        "code": {"type": ["string", "null"]},
+        "code": nullable(TEXT),
         "referral": {"oneOf": [_REFERRAL, {"type": "null"}]},
         "stats": _STATS,
         "referrals": listed(_MADE),
         "rewards": listed(_REWARD),
-        "earned": listed(fields({"unit": _TEXT, "number": _COUNT, "amount": _COUNT})),
+        "earned": listed(fields({"unit": TEXT, "number": COUNT, "amount": COUNT})),
     }
 )
 _OVERVIEW: Final = fields(
     {
-        "from": _MAYBE_AT,
-        "to": _MAYBE_AT,
-        "codes": _COUNT,
+        "from": nullable(TIME),
+        "to": nullable(TIME),
+        "codes": COUNT,
         **_STATS["properties"],
-        "conversionRate": _SHARE,
+        "conversionRate": SHARE,
         "medianSecondsToComplete": {"type": ["number", "null"], "minimum": 0},
         "topReferrers": listed(
             fields(
                 {
-                    "orgId": _TEXT,
-                    "code": {"type": ["string", "null"]},
-                    **dict.fromkeys(("total", "converted", "rewarded"), _COUNT),
-                    "conversionRate": _SHARE,
+                    "orgId": TEXT,
+                    "code": nullable(TEXT),
+                    **dict.fromkeys(("total", "converted", "rewarded"), COUNT),
+                    "conversionRate": SHARE,
                 }
             )
         ),
         "rewards": listed(
-            fields({"side": _REWARD["properties"]["side"], "unit": _TEXT, "number": _COUNT, "amount": _COUNT})
+            fields({"side": _REWARD["properties"]["side"], "unit": TEXT, "number": COUNT, "amount": COUNT})
         ),
     }
-)
-_LIMITS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
-_READS: Final = (
-    *(*WHO, "forbidden_subject", "missing_subject", "invalid_id", "invalid_position", "rate_limited"),
-    *("log_unavailable", "database_unavailable"),
 )
 
 OPERATIONS: Final = (
@@ -80,10 +70,10 @@ OPERATIONS: Final = (
         {200: ("The code, the link to pass on, and how many came by it; with an ETag.", JSON, _CODE)},
         "The first call makes the code, which never changes: 503 when nobody applies actions at the moment. "
         "The counts are those of the moment.",
-        codes=(*_READS, "backlog_full", "family_off", "not_ready"),
+        codes=(*READS, "backlog_full", "family_off", "not_ready"),
         security=BY_HEADER,
         parameters=("ReferralOf", "After"),
-        headers=("Milepost-Stale", *_LIMITS),
+        headers=("Milepost-Stale", *LIMITS),
     ),
     Operation(
         *("POST", "/v1/referrals/claim", "claimReferral", "An organisation came by a code"),
@@ -99,16 +89,16 @@ OPERATIONS: Final = (
         security=BY_HEADER,
         parameters=("ReferralOf", "Wait", "Prefer", "IdempotencyKey", "ContentEncoding"),
         bodies=("ReferralClaim",),
-        headers=_LIMITS,
+        headers=LIMITS,
         examples={"claim": {"code": "CLIP42XY"}},
     ),
     Operation(
         *("GET", "/v1/referrals", "listReferrals", "What an organisation referred, and what it got for it"),
         {200: ("The newest first; `referral` is how it came here itself. With an ETag.", JSON, _ALL)},
-        codes=(*_READS, "invalid_parameter"),
+        codes=(*READS, "invalid_parameter"),
         security=BY_HEADER,
         parameters=("ReferralOf", "ReferralLimit", "ReferralPage", "After"),
-        headers=("Milepost-Stale", *_LIMITS),
+        headers=("Milepost-Stale", *LIMITS),
     ),
     Operation(
         *("GET", "/admin/plg/referrals/overview", "readReferralsOverview", "How referrals fare"),

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.operation import ACTION, BODY, BY_HEADER, JSON, LOG, WHO, Json, Operation, fields
+from api.operation import ACTION, BY_HEADER, JSON, LOG, TWICE, UPDATES, WHO, Operation
+from api.schemas import COUNT, TEXT, TIME, Json, fields, later, nullable, path
 from api.usage.accounts import Adjustment, SubjectAccount, SubjectLimit, SubjectPlan
-from api.usage.operations import COUNT, SHOWN, TEXT, TIME, nullable
+from api.usage.operations import SHOWN
 
 _BY: Final[Json] = {"subject": TEXT, "id": TEXT}
-_LATER: Final = (
-    "Durable; it was not applied within `wait`.",
-    JSON,
-    fields({"success": {"const": True}, "accepted": {"const": True}, "id": TEXT, "position": TEXT}),
-)
+_LATER: Final = later(id=TEXT)
 _LIMIT: Final[Json] = {"limit": nullable(COUNT), "hard": {"type": "boolean"}, "overageCap": nullable(COUNT)}
 _PLAN: Final = fields(
     {"plan": TEXT, "previousPlan": TEXT, "nextPlan": nullable(TEXT), "nextPlanAt": nullable(TIME), **_BY}
@@ -33,9 +30,7 @@ _READ: Final = fields(
     }
 )
 _READS: Final = (*WHO, "invalid_id", "invalid_position", "log_unavailable", "database_unavailable")
-_WRITES: Final = (*WHO, *BODY, *ACTION, *LOG, "id_reused", "erased", "invalid_parameter", "database_unavailable")
 _WITH: Final = ("OfSubject", "Wait", "Prefer", "IdempotencyKey", "ContentEncoding")
-_TWICE: Final = "The same `id` again gets the first answer again."
 
 OPERATIONS: Final = (
     Operation(
@@ -50,8 +45,8 @@ OPERATIONS: Final = (
         *("POST", "/v1/admin/subjects/{subject}/plan", "setSubjectPlan", "Put a subject on a plan"),
         {200: ("The plan now, before, and to come.", JSON, _PLAN), 202: _LATER},
         "A plan of a higher rank holds at once, one of a lower rank when the period ends, unless `effectiveAt` says "
-        f"otherwise. What was used, and the boundaries of the period, stay. {_TWICE}",
-        codes=(*_WRITES, "unknown_plan"),
+        f"otherwise. What was used, and the boundaries of the period, stay. {TWICE}",
+        codes=(*UPDATES, "unknown_plan"),
         security=BY_HEADER,
         parameters=_WITH,
         bodies=("SubjectPlan",),
@@ -65,8 +60,8 @@ OPERATIONS: Final = (
             "Give a subject a limit of its own",
         ),
         {200: ("The limit.", JSON, _SET), 202: _LATER},
-        f"In the place of the plan's, whatever plan comes. {_TWICE}",
-        codes=_WRITES,
+        f"In the place of the plan's, whatever plan comes. {TWICE}",
+        codes=UPDATES,
         security=BY_HEADER,
         parameters=("OfMeter", *_WITH),
         bodies=("SubjectLimit",),
@@ -87,8 +82,8 @@ OPERATIONS: Final = (
     Operation(
         *("PUT", "/v1/admin/subjects/{subject}/account", "setSubjectAccount", "The zone and the billing of a subject"),
         {200: ("From when on, and the period that runs.", JSON, _ACCOUNT), 202: _LATER},
-        f"From the next period on; at once when nothing was ever counted. {_TWICE}",
-        codes=_WRITES,
+        f"From the next period on; at once when nothing was ever counted. {TWICE}",
+        codes=UPDATES,
         security=BY_HEADER,
         parameters=_WITH,
         bodies=("SubjectAccount",),
@@ -97,8 +92,8 @@ OPERATIONS: Final = (
     Operation(
         *("POST", "/v1/admin/subjects/{subject}/adjustments", "adjustUsage", "Correct what was counted, with a reason"),
         {200: ("What the counter took, and how it stands.", JSON, _ADJUSTED), 202: _LATER},
-        f"Never below 0. A period that was closed gets a revision. {_TWICE}",
-        codes=_WRITES,
+        f"Never below 0. A period that was closed gets a revision. {TWICE}",
+        codes=UPDATES,
         security=BY_HEADER,
         parameters=_WITH,
         bodies=("Adjustment",),
@@ -107,17 +102,13 @@ OPERATIONS: Final = (
 )
 
 
-def path(name: str, schema: Json, description: str, example: str) -> Json:
-    """A parameter in the path."""
-    given = {"name": name, "in": "path", "required": True, "schema": schema}
-    return {**given, "description": description, "example": example}
-
-
 PARAMETERS: Final[Json] = {
     "OfSubject": path(
-        *("subject", {"type": "string", "minLength": 1, "maxLength": 133}),
-        *("`user:…` or `org:…`; without either word it is a user.", "user:ada"),
+        "subject",
+        {"type": "string", "minLength": 1, "maxLength": 133},
+        "`user:…` or `org:…`; without either word it is a user.",
+        example="user:ada",
     ),
-    "OfMeter": path("action", TEXT, "A meter of the catalog.", "DIAGRAM_UPLOAD"),
+    "OfMeter": path("action", TEXT, "A meter of the catalog.", example="DIAGRAM_UPLOAD"),
 }
 TYPES: Final = (SubjectPlan, SubjectLimit, SubjectAccount, Adjustment)

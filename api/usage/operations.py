@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.operation import ACTION, BODY, BY_ANY, BY_HEADER, JSON, LOG, WHO, Json, Operation, fields, listed
+from api.operation import ACTION, BODY, BY_ANY, BY_HEADER, JSON, LIMITS, LOG, READS, WHO, Operation
+from api.schemas import COUNT, TEXT, TIME, YES, Json, fields, listed, nullable, path, query
 from api.usage.decisions import (
     ReservationCommitted,
     ReservationReleased,
@@ -14,16 +15,6 @@ from api.usage.decisions import (
 )
 from api.usage.routes import LARGEST
 from jobs.usage.kinds import MOST
-
-TEXT: Final[Json] = {"type": "string"}
-TIME: Final[Json] = {"type": "string", "format": "date-time"}
-COUNT: Final[Json] = {"type": "integer", "minimum": 0}
-
-
-def nullable(schema: Json) -> Json:
-    """The same, or null."""
-    return {**schema, "type": [schema["type"], "null"]}
-
 
 _UPGRADE: Final = fields({"plan": TEXT, "url": TEXT, "message": TEXT})
 STANDING: Final[Json] = {
@@ -39,12 +30,12 @@ STANDING: Final[Json] = {
 _METER: Final = {"action": TEXT, **STANDING, "plan": TEXT}
 _CHECKED: Final = fields({"allowed": {"type": "boolean"}, **_METER})
 _CHECKED["properties"] |= {"reason": TEXT, "message": TEXT, "upgrade": _UPGRADE}
-_ALLOWED: Final[Json] = {"allowed": {"const": True}, **_METER, "quantity": COUNT, "id": TEXT}
+_ALLOWED: Final[Json] = {"allowed": YES, **_METER, "quantity": COUNT, "id": TEXT}
 _CONSUMED: Final = fields(_ALLOWED)
 _RESERVED: Final = fields({**_ALLOWED, "reservationId": TEXT, "expiresAt": TIME})
 _COMMITTED: Final = fields({**_ALLOWED, "released": COUNT, "reservationId": TEXT})
 _RELEASED: Final = fields({**_METER, "released": COUNT, "reservationId": TEXT, "id": TEXT})
-_LATER: Final = fields({"success": {"const": True}, "accepted": {"const": True}, "id": TEXT, "position": TEXT})
+_LATER: Final = fields({"success": YES, "accepted": YES, "id": TEXT, "position": TEXT})
 _TRACKED: Final = fields(
     {
         "action": nullable(TEXT),
@@ -63,11 +54,6 @@ SHOWN: Final[Json] = {
     "meters": {"type": "object", "additionalProperties": fields(STANDING)},
     "limits": fields(dict.fromkeys(("maxFileSize", "storage", "teamSize"), nullable(COUNT))),
 }
-HEADERS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
-READS: Final = (
-    *(*WHO, "forbidden_subject", "missing_subject", "invalid_id", "invalid_position", "rate_limited"),
-    *("log_unavailable", "database_unavailable"),
-)
 _SUBJECT: Final = ("UsageUser", "UsageOrg")
 _DECIDED: Final = (
     *(*WHO, *BODY, *ACTION, *LOG, "id_reused", "erased", "invalid_parameter", "undecided"),
@@ -95,7 +81,7 @@ def _end(word: str, name: str, summary: str, schema: Json, body: str, codes: tup
         security=BY_HEADER,
         parameters=("Reservation", *_WRITES),
         bodies=(body,),
-        headers=HEADERS,
+        headers=LIMITS,
     )
 
 
@@ -111,7 +97,7 @@ OPERATIONS: Final = (
         security=BY_ANY,
         parameters=_WRITES,
         bodies=("UsageTracked",),
-        headers=HEADERS,
+        headers=LIMITS,
         examples={"export": {"action": "PROCEDURE_VIEW", "resourceId": "procedure-3", "metadata": {"from": "search"}}},
     ),
     Operation(
@@ -121,7 +107,7 @@ OPERATIONS: Final = (
         codes=(*READS, "invalid_parameter", "unknown_meter"),
         security=BY_HEADER,
         parameters=("Meter", "Quantity", "FileSize", *_SUBJECT, "After"),
-        headers=("Milepost-Stale", *HEADERS),
+        headers=("Milepost-Stale", *LIMITS),
     ),
     Operation(
         *("POST", "/v1/usage/consume", "consumeUsage", "Use if it is allowed: checked and counted in one"),
@@ -131,7 +117,7 @@ OPERATIONS: Final = (
         security=BY_HEADER,
         parameters=_WRITES,
         bodies=("UsageConsumed",),
-        headers=HEADERS,
+        headers=LIMITS,
         examples={"upload": _UPLOAD},
     ),
     Operation(
@@ -142,7 +128,7 @@ OPERATIONS: Final = (
         security=BY_HEADER,
         parameters=_WRITES,
         bodies=("UsageReserved",),
-        headers=HEADERS,
+        headers=LIMITS,
         examples={"analysis": {"action": "AI_ANALYSIS", "quantity": 2, "ttl": 120}},
     ),
     _end(
@@ -157,14 +143,9 @@ OPERATIONS: Final = (
         codes=READS,
         security=BY_HEADER,
         parameters=(*_SUBJECT, "After"),
-        headers=("Milepost-Stale", *HEADERS),
+        headers=("Milepost-Stale", *LIMITS),
     ),
 )
-
-
-def query(name: str, schema: Json, description: str, **more: object) -> Json:
-    """A parameter of the address."""
-    return {"name": name, "in": "query", "schema": schema, "description": description, **more}
 
 
 _ID: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 128}
@@ -174,12 +155,6 @@ PARAMETERS: Final[Json] = {
     "Meter": query("action", TEXT, "A meter of the catalog.", required=True, example="DIAGRAM_UPLOAD"),
     "Quantity": query("quantity", {"type": "integer", "minimum": 1, "maximum": MOST}, "How much; 1 unless given."),
     "FileSize": query("fileSize", {"type": "integer", "minimum": 0, "maximum": LARGEST}, "Bytes of a file."),
-    "Reservation": {
-        "name": "reservationId",
-        "in": "path",
-        "required": True,
-        "schema": _ID,
-        "description": "What `reserve` answered: the id of that action.",
-    },
+    "Reservation": path("reservationId", _ID, "What `reserve` answered: the id of that action."),
 }
 TYPES: Final = (UsageTracked, UsageConsumed, UsageReserved, ReservationCommitted, ReservationReleased)

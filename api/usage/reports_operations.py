@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from api import pages
-from api.operation import BODY, BY_HEADER, JSON, WHO, Json, Operation, fields, listed
-from api.usage.accounts_operations import path
+from api.operation import ADMIN, BODY, BY_HEADER, JSON, LIMITS, READS, Operation
+from api.schemas import COUNT, TEXT, TIME, Json, fields, listed, nullable, path, query
 from api.usage.analytics import GROUPS
-from api.usage.operations import COUNT, HEADERS, READS, TEXT, TIME, nullable, query
 from api.usage.plans import PlanVersion
 
 _NUMBER: Final[Json] = {"type": "integer"}
@@ -53,8 +52,7 @@ _SUBJECT: Final = fields(
     }
 )
 _MORE: Final[Json] = {"at": TIME, "subjects": listed(_SUBJECT), "more": {"type": "boolean"}}
-_ADMIN: Final = (*WHO, "database_unavailable")
-_LIST: Final = (*_ADMIN, "invalid_parameter")
+_LIST: Final = (*ADMIN, "invalid_parameter")
 _PRO: Final[Json] = {
     "rank": 10,
     "limits": {"DIAGRAM_UPLOAD": 200, "AI_ANALYSIS": {"limit": 100, "hard": False, "overageCap": 20}, "EXPORT_DXF": 0},
@@ -70,7 +68,7 @@ OPERATIONS: Final = (
         codes=(*READS, "invalid_parameter", "unknown_meter"),
         security=BY_HEADER,
         parameters=("FromDay", "ToDay", "GroupBy", "Tz", "OneMeter", "UsageUser", "UsageOrg", "After"),
-        headers=("Milepost-Stale", *HEADERS),
+        headers=("Milepost-Stale", *LIMITS),
     ),
     Operation(
         *("GET", "/v1/admin/plans", "listPlans", "The plans as they are in force"),
@@ -82,7 +80,7 @@ OPERATIONS: Final = (
                 ),
             )
         },
-        codes=_ADMIN,
+        codes=ADMIN,
         security=BY_HEADER,
     ),
     Operation(
@@ -120,7 +118,7 @@ OPERATIONS: Final = (
         },
         "`near`: subjects at `nearPercent` of their limit or more, `reached`: at all of it. A counter stands with the "
         "plan that it was judged by last; `subjects` of a plan are those on it now, whoever has used nothing left out.",
-        codes=_ADMIN,
+        codes=ADMIN,
         security=BY_HEADER,
     ),
     Operation(
@@ -149,7 +147,10 @@ PARAMETERS: Final[Json] = {
     "UsageRows": query("limit", {"type": "integer", "minimum": 1, "maximum": pages.MOST}, "Rows of a page; 50."),
     "UsagePage": query("page", {"type": "integer", "minimum": 1}, "Counted from 1."),
     "Plan": path(
-        *("plan", {"type": "string", "pattern": "^[A-Z][A-Z0-9_]{0,63}$"}, "The name of a plan.", "PROFESSIONAL"),
+        "plan",
+        {"type": "string", "pattern": "^[A-Z][A-Z0-9_]{0,63}$"},
+        "The name of a plan.",
+        example="PROFESSIONAL",
     ),
 }
 TYPES: Final = (PlanVersion,)

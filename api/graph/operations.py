@@ -46,9 +46,9 @@ _ABOUT: Final = (
 
 
 def _operations() -> Iterator[Operation]:
-    for path, name in (("/userProgress/graphql", "UserProgress"), ("/graphql", "")):
+    for route, name in (("/userProgress/graphql", "UserProgress"), ("/graphql", "")):
         yield Operation(
-            *("POST", path, f"graphql{name}", "Course progress by GraphQL: a query or a mutation"),
+            *("POST", route, f"graphql{name}", "Course progress by GraphQL: a query or a mutation"),
             {200: ("What the operation found and did.", JSON, _ANSWER)},
             _ABOUT + "Mutations wait up to 2 s for their outcome (`Prefer: wait=N`); `Idempotency-Key` makes a retry "
             "count once.",
@@ -59,7 +59,7 @@ def _operations() -> Iterator[Operation]:
             headers=LIMITS,
         )
         yield Operation(
-            *("GET", path, f"queryGraphql{name}", "Course progress by GraphQL: a query"),
+            *("GET", route, f"queryGraphql{name}", "Course progress by GraphQL: a query"),
             {200: ("What the query found.", JSON, _ANSWER)},
             _ABOUT + "With `Accept: text/html`, and outside production, the answer is GraphiQL.",
             codes=(*WHO, *_ASKED, *_FIELDS, "method_not_allowed"),

@@ -11,32 +11,25 @@ from typing import Annotated
 import asyncpg
 import typer
 from redis.exceptions import RedisError
-from rich.console import Console
 from rich.table import Table
 
 from db import command, connect, days, dev, dump, migrate, schema, service_keys, stored_catalog
 from db import status as statuses
 from db.command import run
 from db.settings import stop
+from db.terminal import commands, console
 from jobs import catalog as catalogs
 from jobs.usage import plans
 
-app = typer.Typer(
-    help="Schema, catalog and service keys of the database in MILEPOST_DATABASE_URL, or of a running `make up`.\n\n"
-    "Examples: python -m db migrate · python -m db status · python -m db keys create shop --scope ingest",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+app = commands(
+    "Schema, catalog and service keys of the database in MILEPOST_DATABASE_URL, or of a running `make up`.\n\n"
+    "Examples: python -m db migrate · python -m db status · python -m db keys create shop --scope ingest"
 )
-keys = typer.Typer(
-    help="Service keys: what other programs send as `Authorization: Bearer mp_…`.\n\n"
-    "Examples: python -m db keys create shop --scope ingest --scope read · python -m db keys revoke shop",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+keys = commands(
+    "Service keys: what other programs send as `Authorization: Bearer mp_…`.\n\n"
+    "Examples: python -m db keys create shop --scope ingest --scope read · python -m db keys revoke shop"
 )
 app.add_typer(keys, name="keys")
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 @app.command("migrate")

@@ -17,6 +17,7 @@ from rich.console import Console
 from db import command, connect, promises, stream
 from db.command import run
 from db.settings import Settings, stop
+from db.terminal import commands, console
 from jobs import dead, dead_filter, importing, lines, rebuild, sending, status_console
 from jobs import status as statuses
 from jobs.bar import Bar
@@ -29,27 +30,20 @@ from jobs.usage import command as usage_command
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    help="The operators' commands. URLs and keys come from MILEPOST_… or a running `make up` (STATE: its folder).\n"
+app = commands(
+    "The operators' commands. URLs and keys come from MILEPOST_… or a running `make up` (STATE: its folder).\n"
     "\n"
-    "Examples: python -m jobs status · python -m jobs import history.ndjson.gz · python -m jobs dead list",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    "Examples: python -m jobs status · python -m jobs import history.ndjson.gz · python -m jobs dead list"
 )
-letters = typer.Typer(
-    help="Dead letters: actions that could not be applied, with the reason.\n\n"
-    "Examples: python -m jobs dead list · python -m jobs dead retry --all --code poison",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+letters = commands(
+    "Dead letters: actions that could not be applied, with the reason.\n\n"
+    "Examples: python -m jobs dead list · python -m jobs dead retry --all --code poison"
 )
 app.add_typer(letters, name="dead")
 app.add_typer(effects_command.app, name="effects")
 app.command("export")(privacy_command.export_)
 app.command("erase")(privacy_command.erase_)
 app.command("recalculate")(usage_command.recalculate)
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 Ids = Annotated[list[str] | None, typer.Argument(help="ids as `dead list` shows them", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="every open letter")]

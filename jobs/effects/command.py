@@ -9,24 +9,21 @@ from uuid import UUID
 
 import asyncpg
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from db import command
 from db.command import run
 from db.settings import stop
+from db.terminal import commands, console
 from jobs.bar import Bar
 from jobs.effects import destinations, history
 from jobs.effects.destinations import Invalid
 from jobs.effects.history import STATUSES, Filter, OneEffect, Status
 
-app = typer.Typer(
-    help="Effects: webhooks, NATS and analytics events, with the deliveries of each.\n\n"
-    "Examples: python -m jobs effects list --status dead · python -m jobs effects retry --all --type usage.*",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+app = commands(
+    "Effects: webhooks, NATS and analytics events, with the deliveries of each.\n\n"
+    "Examples: python -m jobs effects list --status dead · python -m jobs effects retry --all --type usage.*"
 )
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 Ids = Annotated[list[str] | None, typer.Argument(help="ids as `effects list` shows them (msg_…)", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="every one that the filter below means")]

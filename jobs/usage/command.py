@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from db import command, connect
 from db.command import run
 from db.settings import stop
+from db.terminal import console
 from jobs import rebuild
 from jobs.bar import Bar
 from jobs.family import Difference
 from jobs.usage import facts
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 SUBJECT: Final = ("user:", "org:")
 
 

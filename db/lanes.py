@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from redis import exceptions
 from redis.asyncio import Redis
 from redis.exceptions import ClusterDownError
 
@@ -14,7 +13,7 @@ from db import cluster, cluster_map, keys, slots, stream
 from db.cluster import Cluster
 from db.slots import Address
 from db.stream import Append, Log, Unavailable
-from db.wire import Command, Shared
+from db.wire import Command, Shared, Wire
 
 
 def log(client: Redis, partitions: int, limit: int) -> Log:
@@ -157,33 +156,48 @@ class ClusterShared(Shared):
         self._lanes: dict[Address, Shared] = {}
 
     def start(self) -> None:
-        """Begin to send, on the running loop."""
-        self._loop = asyncio.get_running_loop()
+        """Begin to send; the lanes begin when they are needed."""
 
     async def stop(self) -> None:
         """End; who still waits is told so."""
         await asyncio.gather(*(lane.stop() for lane in self._lanes.values()))
 
     def get(self, key: str) -> asyncio.Future[Any]:
-        """The value of a key; the future raises RedisError when its node does not answer."""
-        return self._loop.create_task(self._sent(key, ("GET", key)))
+        """As Shared's; raises at once where no node has the key."""
+        return self._lane(key).get(key)
 
     def ask(self, command: Command) -> asyncio.Future[Any]:
-        """The answer of one command. Whether one that failed was carried out is not known, and it is not sent again."""
-        return self._loop.create_task(self._sent(slots.key(command), command))
+        """As Shared's, for a command with a key."""
+        return self._lane(slots.key(command) or "").ask(command)
 
-    async def _sent(self, key: str | bytes | None, command: Command) -> Any:
-        address = self.cluster.map.address(slots.of_key(key or b""))
+    def _lane(self, key: str | bytes) -> Shared:
+        address = self.cluster.map.address(slots.of_key(key))
         if address is None:
-            return await self.cluster.execute_command(*command)
+            self.cluster.map.failed()
+            raise cluster_map.nowhere()
         if address not in self._lanes:
-            lane = self._lanes[address] = Shared(self.cluster.map.node(address))
+            lane = self._lanes[address] = Shared(self.cluster, _Following(self.cluster, self.cluster.map.node(address)))
             lane.start()
-        lane = self._lanes[address]
+        return self._lanes[address]
+
+
+class _Following(Wire):
+    """A connection to one node; what it did not take is asked of the node that has it."""
+
+    def __init__(self, whole: Cluster, client: Redis) -> None:
+        super().__init__(client)
+        self.cluster = whole
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """As Wire's."""
         try:
-            return await (lane.get(str(key)) if command[0] == "GET" else lane.ask(command))
-        except cluster.REDIRECTS:
-            return await self.cluster.execute_command(*command)
-        except (exceptions.ConnectionError, ClusterDownError):
+            answers = await super().send(commands)
+        except BaseException:
             self.cluster.map.failed()
             raise
+        for index, one in enumerate(answers):
+            if isinstance(one, cluster.REDIRECTS):
+                (answers[index],) = await self.cluster.run([(commands[index], {})])
+            elif isinstance(one, ClusterDownError):
+                self.cluster.map.failed()
+        return answers

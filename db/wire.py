@@ -106,8 +106,9 @@ class _Answers(asyncio.Protocol):
 class Shared:
     """Commands of all concurrent requests in one packet each turn, as the log does with what comes in."""
 
-    def __init__(self, client: Redis) -> None:
-        self._wire = Wire(client)
+    def __init__(self, client: Redis, wire: Wire | None = None) -> None:
+        """`wire`: the connection; None: one of its own to `client`."""
+        self._wire = wire or Wire(client)
         self._gets: dict[str, list[_Answer]] = {}
         self._asked: list[tuple[Command, _Answer]] = []
         self._wake = asyncio.Event()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -17,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from bench import adapters, metering, traffic
+from bench import adapters, customers, metering, traffic
 from bench.metering import Metered
 from bench.player import Played, Player, percentile
 from bench.traffic import Expected, Stretch
@@ -89,8 +90,9 @@ async def _demo(url: str, key: str, data: Path | None, sessions: int, seed: int,
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     async with sending.http(2 * traffic.DEVICES) as session:
         sender = Sender(session, url, key)
-        kinds = await Player(sender, lambda _: None).kinds()
-        stretch = adapters.read(data, kinds, addresses) if data else traffic.simulated(sessions, seed)
+        asking = Player(sender, lambda _: None)
+        kinds = await asking.kinds()
+        stretch = adapters.read(data, kinds, addresses) if data else await _simulated(asking, sessions, seed)
         console.print(Text(f"\nPlaying {stretch.title}: {stretch.number:,} actions", "bold"))
         for remark in stretch.remarks:
             console.print(f"  {remark}", markup=False)
@@ -112,6 +114,21 @@ async def _demo(url: str, key: str, data: Path | None, sessions: int, seed: int,
     if stretch.metered and metered:
         _compare_metered(console, stretch.metered, metered)
     _look_next(console, url, key, database, stretch)
+
+
+async def _simulated(asking: Player, sessions: int, seed: int) -> Stretch:
+    """People who look, and customers; those learn only if the key may describe courses."""
+    stretch, end = traffic.simulated(sessions, seed), datetime.now(UTC)
+    try:
+        await asking.describe(customers.courses())
+        learning = True
+    except Refused as error:
+        stretch.remarks.append(f"nobody learns: {error}")
+        learning = False
+    for lane, more in zip(stretch.lanes, customers.lanes(sessions, seed, end, stretch.run, learning), strict=True):
+        lane.extend(more)
+    stretch.title += ", and some customers"
+    return stretch
 
 
 LEARNED = """SELECT (SELECT count(*) FROM courses WHERE course_id LIKE '___-20___') AS courses,

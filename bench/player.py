@@ -68,7 +68,7 @@ class Player:
     async def play(self, stretch: Stretch) -> Played:
         """Every lane at a time, each in its order; then wait until all of it is applied. Raises Refused."""
         if stretch.courses:
-            await self._describe(stretch.courses)
+            await self.describe(stretch.courses)
         started = time.perf_counter()
         lanes = [asyncio.create_task(self._lane(lane, stretch)) for lane in stretch.lanes if lane]
         try:
@@ -82,7 +82,7 @@ class Player:
             self.played.settled = time.perf_counter() - acknowledged
         return self.played
 
-    async def _describe(self, courses: bytes) -> None:
+    async def describe(self, courses: bytes) -> None:
         """The courses before those who learn; the same ones again change nothing."""
         headers = {**self.headers, "Content-Type": "application/json"}
         async with self.sender.session.put(f"{self.sender.url}/v1/courses", data=courses, headers=headers) as response:

@@ -74,6 +74,8 @@ class Stretch:
     metered: Metered | None = None
     """What an access log says of the API calls in it, whose ids begin with `prefix`."""
     prefix: str = ""
+    run: str = ""
+    """What the ids of simulated people begin with."""
 
     @property
     def number(self) -> int:
@@ -92,7 +94,8 @@ def simulated(sessions: int = SESSIONS, seed: int = 7, end: datetime | None = No
         journey = Journey(rng, start, f"{prefix}{number:04d}", number)
         lanes[number % DEVICES] += _requests(rng, journey.actions())
     example = f"{prefix}{sessions // 20 * 10:04d}"
-    return Stretch(f"{sessions} simulated sessions of a configurator", lanes, example, pace=1500)
+    title = f"{sessions} simulated sessions of a configurator"
+    return Stretch(title, lanes, example, pace=1500, run=prefix)
 
 
 class Journey:

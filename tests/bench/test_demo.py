@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import customers
 from bench.traffic import SPAN, simulated
 from jobs import catalog, door
 from jobs.action import Draft, Rejected, Sender
@@ -48,12 +49,29 @@ def test_it_looks_like_a_configurator() -> None:
     assert any(request.again for lane in stretch.lanes for request in lane)
 
 
+def test_customers_do_what_the_door_takes() -> None:
+    lanes = customers.lanes(200, 7, END, "demo-a-", learning=True)
+    assert lanes == customers.lanes(200, 7, END, "demo-a-", learning=True)
+    sent = [json.loads(line) for lane in lanes for request in lane for line in request.lines]
+    assert len({one["id"] for one in sent}) == len(sent) > 200
+    sender = Sender("test", "service", frozenset({"ingest"}))
+    for action in sent:
+        door.accept(msgspec.json.decode(json.dumps(action), type=Draft), KINDS, sender, END, catalog.default())
+        assert END - SPAN <= datetime.fromisoformat(action["at"]) <= END
+    assert {one["kind"].partition(".")[0] for one in sent} == {"onboarding", "usage", "course", "lesson", "referral"}
+    alone = customers.lanes(200, 7, END, "demo-a-", learning=False)
+    assert b"lesson." not in b"".join(line for lane in alone for request in lane for line in request.lines)
+
+
 async def test_one_screen(pipe: Service, operator: Operator) -> None:
     ran = await operator.run("--sessions", "20", module="bench.demo")
     assert ran.code == 0, ran
     applied = await pipe.sql.fetchval(
         "SELECT (SELECT count(*) FROM interaction_events) + (SELECT count(*) FROM configuration_snapshots)"
         " + (SELECT count(*) FROM performance_metrics) + (SELECT count(*) FROM tracked_events)"
+        " + (SELECT count(*) FROM onboarding_events) + (SELECT count(*) FROM usage_records)"
+        " + (SELECT count(*) FROM course_events WHERE kind <> 'course.changed')"
+        " + (SELECT count(*) FROM referral_events WHERE kind <> 'referral.qualified')"
     )
     assert f"accepted = applied: yes  {applied:,} different actions accepted, {applied:,} applied" in ran.out
     for words in ("sent twice", "rejected", "acknowledged", "freshness", "look next", "/docs", "-m jobs status"):

@@ -15,7 +15,7 @@ export const pipe = {
     data.warnings.length > 0 && notice(data.warnings),
     !data.problems.length && !data.warnings.length && notice("All is well: what comes in is applied, and nothing wants somebody.", "good"),
     figures(
-      ["Backlog", count(sum(data.partitions, "backlogEntries"), "entry", "entries"), `${bytes(data.partitions.reduce((all, one) => all + waiting(one), 0))} wait to be applied`],
+      ["Backlog", count(sum(data.partitions, "backlogEntries"), "entry", "entries"), held(data.partitions)],
       ["Lag", seconds(most(data.partitions)), "from accepted to applied, slowest partition"],
       ["Workers alive", number(data.workers.filter((one) => one.alive).length), `of ${number(data.workers.length)}`],
       ["Dead letters", h("a", { href: to("dead") }, number(sum(data.deadLetters, "number"))), "actions that could not be applied"],
@@ -32,6 +32,7 @@ export const pipe = {
 };
 
 const sum = (rows, name) => rows.reduce((all, row) => all + (row[name] ?? 0), 0);
+const held = (rows) => (sum(rows, "backlogEntries") ? `${bytes(rows.reduce((all, one) => all + waiting(one), 0))} wait to be applied` : "nothing waits");
 const waiting = (one) => (one.backlogEntries ? one.backlogBytes : 0); // the stream itself takes some bytes, too
 const most = (rows) => (rows.length ? Math.max(...rows.map((row) => row.lagSeconds ?? 0)) : null);
 

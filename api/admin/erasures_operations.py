@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from api.admin.erasures import Erase
-from api.operation import BODY, BY_HEADER, JSON, WHO, Operation
-from api.schemas import Json, fields, listed
+from api.operation import ADMIN, BODY, BY_HEADER, JSON, Operation
+from api.schemas import TEXT, Json, fields, listed, nullable
 from jobs.privacy.erasure import Receipt
 
-_CODES: Final = (*WHO, "database_unavailable")
-_LIST: Final = fields(
-    {"erasures": listed({"$ref": "#/components/schemas/Receipt"}), "cursor": {"type": ["string", "null"]}}
-)
+_LIST: Final = fields({"erasures": listed({"$ref": "#/components/schemas/Receipt"}), "cursor": nullable(TEXT)})
 
 OPERATIONS: Final = (
     Operation(
@@ -20,7 +17,7 @@ OPERATIONS: Final = (
         {202: ("The order; a worker carries it out within seconds.", JSON, "Receipt")},
         "Everything that is held of them goes, and whatever comes of them later is dropped. While an erasure of this "
         "user is under way, another order is the same one. Ask for the receipt until `status` is `done`.",
-        codes=(*_CODES, *BODY, "invalid_id"),
+        codes=(*ADMIN, *BODY, "invalid_id"),
         security=BY_HEADER,
         bodies=("Erase",),
     ),
@@ -28,14 +25,14 @@ OPERATIONS: Final = (
         *("GET", "/v1/admin/erasures", "listErasures", "The receipts of erasures"),
         {200: ("The newest order first.", JSON, _LIST)},
         "They name nobody: `person` is a keyed digest of the user id.",
-        codes=(*_CODES, "invalid_parameter"),
+        codes=(*ADMIN, "invalid_parameter"),
         security=BY_HEADER,
         parameters=("AdminLimit", "AdminCursor"),
     ),
     Operation(
         *("GET", "/v1/admin/erasures/{erasureId}", "readErasure", "The receipt of an erasure"),
         {200: ("As it stands.", JSON, "Receipt")},
-        codes=(*_CODES, "not_found"),
+        codes=(*ADMIN, "not_found"),
         security=BY_HEADER,
         parameters=("ErasureId",),
     ),

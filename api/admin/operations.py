@@ -6,17 +6,11 @@ from typing import Final
 
 from api.admin.dead_letters import STATUSES, LetterSelection
 from api.admin.overviews import COURSES, MOST
-from api.operation import BODY, BY_HEADER, JSON, WHO, Operation
-from api.schemas import Json, fields, listed, query
+from api.operation import ADMIN, BODY, BY_HEADER, JSON, Operation
+from api.schemas import COUNT, SHARE, TEXT, TIME, Json, fields, listed, nullable, query
 from jobs.dead_filter import FAMILY_NAMES
 from jobs.status import Status
 
-_AT: Final[Json] = {"type": "string", "format": "date-time"}
-_AT_OR_NONE: Final[Json] = {"type": ["string", "null"], "format": "date-time"}
-_COUNT: Final[Json] = {"type": "integer", "minimum": 0}
-_SHARE: Final[Json] = {"type": "number", "minimum": 0, "maximum": 1}
-_TEXT: Final[Json] = {"type": "string"}
-_TEXT_OR_NONE: Final[Json] = {"type": ["string", "null"]}
 _YES_OR_NO: Final[Json] = {"type": "boolean"}
 _NUMBER_OR_NONE: Final[Json] = {"type": ["number", "null"]}
 
@@ -27,20 +21,20 @@ def _list(properties: Json) -> Json:
 
 _SESSIONS: Final = fields(
     {
-        "appliedThrough": _AT,
-        "from": _AT,
-        "to": _AT,
+        "appliedThrough": TIME,
+        "from": TIME,
+        "to": TIME,
         "sessions": _list(
             {
-                "sessionId": _TEXT,
-                "subject": _TEXT,
-                "startedAt": _AT,
-                "lastAt": _AT,
-                "endedAt": _AT_OR_NONE,
-                "completedAt": _AT_OR_NONE,
-                "interactions": _COUNT,
-                "deviceType": _TEXT_OR_NONE,
-                "lastCategory": _TEXT_OR_NONE,
+                "sessionId": TEXT,
+                "subject": TEXT,
+                "startedAt": TIME,
+                "lastAt": TIME,
+                "endedAt": nullable(TIME),
+                "completedAt": nullable(TIME),
+                "interactions": COUNT,
+                "deviceType": nullable(TEXT),
+                "lastCategory": nullable(TEXT),
                 "totalPrice": _NUMBER_OR_NONE,
                 "completionPercentage": _NUMBER_OR_NONE,
             }
@@ -48,61 +42,59 @@ _SESSIONS: Final = fields(
     }
 )
 _COURSE: Final[Json] = {
-    "enrolments": _COUNT,
-    "completions": _COUNT,
-    "completionRate": _SHARE,
-    "watchTimeSeconds": _COUNT,
-    "certificates": _COUNT,
-    "revokedCertificates": _COUNT,
+    "enrolments": COUNT,
+    "completions": COUNT,
+    "completionRate": SHARE,
+    "watchTimeSeconds": COUNT,
+    "certificates": COUNT,
+    "revokedCertificates": COUNT,
 }
 _COURSES: Final = fields(
     {
-        "appliedThrough": _AT,
+        "appliedThrough": TIME,
         "totals": fields(_COURSE),
-        "courses": _list({"courseId": _TEXT, "title": _TEXT_OR_NONE, "isDeleted": _YES_OR_NO, **_COURSE}),
+        "courses": _list({"courseId": TEXT, "title": nullable(TEXT), "isDeleted": _YES_OR_NO, **_COURSE}),
     }
 )
 _LETTER: Final[Json] = {
     "id": {"type": "string", "format": "uuid"},
-    "actionId": _TEXT,
-    "kind": _TEXT,
-    "subject": _TEXT,
-    "code": _TEXT,
-    "message": _TEXT,
-    "deadAt": _AT,
+    "actionId": TEXT,
+    "kind": TEXT,
+    "subject": TEXT,
+    "code": TEXT,
+    "message": TEXT,
+    "deadAt": TIME,
     "status": {"enum": ["open", "retried", "discarded"]},
 }
 _LETTERS: Final = fields(
     {
         "letters": _list(_LETTER),
-        "total": _COUNT,
-        "cursor": _TEXT_OR_NONE,
-        "codes": _list({"code": _TEXT, "number": _COUNT, "oldest": _AT, "newest": _AT}),
-        "kinds": _list({"kind": _TEXT, "number": _COUNT, "family": _TEXT_OR_NONE}),
+        "total": COUNT,
+        "cursor": nullable(TEXT),
+        "codes": _list({"code": TEXT, "number": COUNT, "oldest": TIME, "newest": TIME}),
+        "kinds": _list({"kind": TEXT, "number": COUNT, "family": nullable(TEXT)}),
     }
 )
-_MORE: Final[Json] = {"left": _COUNT, "cursor": _TEXT_OR_NONE}
+_MORE: Final[Json] = {"left": COUNT, "cursor": nullable(TEXT)}
 _ALL_RETRIED: Final = fields(
-    {"retried": _COUNT, "refused": _COUNT, "reasons": _list({"reason": _TEXT, "number": _COUNT}), **_MORE}
+    {"retried": COUNT, "refused": COUNT, "reasons": _list({"reason": TEXT, "number": COUNT}), **_MORE}
 )
-_ALL_DISCARDED: Final = fields({"discarded": _COUNT, **_MORE})
+_ALL_DISCARDED: Final = fields({"discarded": COUNT, **_MORE})
 _ONE_LETTER: Final = fields(
-    {**_LETTER, "partition": _COUNT, "position": _TEXT},
+    {**_LETTER, "partition": COUNT, "position": TEXT},
     description="With `action`, or `bytes` in hex where it cannot be decoded.",
 )
-_HTML: Final[Json] = {"type": "string"}
-_ADMIN: Final = (*WHO, "database_unavailable")
-_ASKED: Final = (*_ADMIN, "invalid_parameter")
-_ONE: Final = (*_ADMIN, "not_found")
+_ASKED: Final = (*ADMIN, "invalid_parameter")
+_ONE: Final = (*ADMIN, "not_found")
 
 
 def _done(name: str) -> Json:
-    return fields({name: {"type": "integer", "minimum": 0, "maximum": 1}, "reason": _TEXT_OR_NONE})
+    return fields({name: {"type": "integer", "minimum": 0, "maximum": 1}, "reason": nullable(TEXT)})
 
 
 def _get(path: str, name: str, summary: str, schema: str | Json, description: str, *parameters: str) -> Operation:
     answers = {200: ("As it stands.", JSON, schema)}
-    codes = _ASKED if parameters else _ADMIN
+    codes = _ASKED if parameters else ADMIN
     return Operation(
         "GET", path, name, summary, answers, description, codes=codes, security=BY_HEADER, parameters=parameters
     )
@@ -114,7 +106,7 @@ def _letters(verb: str, name: str, summary: str, schema: Json, *more: str) -> Op
         {200: ("What this request did, how many are left, and the cursor that goes on with them.", JSON, schema)},
         "Those that were open when the first request came, up to `limit` in one request. Send the cursor with the same "
         "filter until there is none. Each letter is done once, whoever else does the same.",
-        codes=(*_ADMIN, *BODY, *more),
+        codes=(*ADMIN, *BODY, *more),
         security=BY_HEADER,
         bodies=("LetterSelection",),
     )
@@ -130,15 +122,15 @@ def _letter(verb: str, name: str, summary: str, done: str, more: tuple[str, ...]
 OPERATIONS: Final = (
     Operation(
         *("GET", "/admin", "readDashboardElsewhere", "The dashboard"),
-        {302: ("It is at `/admin/`.", "text/plain", _HTML)},
+        {302: ("It is at `/admin/`.", "text/plain", TEXT)},
     ),
     Operation(
         *("GET", "/admin/", "readDashboard", "The dashboard"),
-        {200: ("A page, which asks for a key with the scope `admin`.", "text/html", _HTML)},
+        {200: ("A page, which asks for a key with the scope `admin`.", "text/html", TEXT)},
     ),
     Operation(
         *("GET", "/admin/files/{file}", "readDashboardFile", "A file of the dashboard"),
-        {200: ("A script or a style sheet.", "text/javascript", _HTML)},
+        {200: ("A script or a style sheet.", "text/javascript", TEXT)},
         codes=("not_found",),
         parameters=("DashboardFile",),
     ),
@@ -192,10 +184,10 @@ PARAMETERS: Final[Json] = {
         "description": "The id of a dead letter.",
     },
     "LetterStatus": query("status", {"enum": list(STATUSES)}, "`open` if left out; `all`: those done with, too."),
-    "LetterCode": query("code", {"type": "string"}, "Those of this code only."),
-    "LetterKind": query("kind", {"type": "string"}, "Those of this kind only."),
+    "LetterCode": query("code", TEXT, "Those of this code only."),
+    "LetterKind": query("kind", TEXT, "Those of this kind only."),
     "LetterFamily": query("family", {"enum": list(FAMILY_NAMES)}, "Those of the kinds of this family only."),
-    "AdminCursor": query("cursor", {"type": "string"}, "Where to go on: `cursor` of an earlier answer."),
+    "AdminCursor": query("cursor", TEXT, "Where to go on: `cursor` of an earlier answer."),
     "SessionsRange": query("timeRange", {"enum": ["24h", "7d", "30d", "90d"]}, "How far back from now."),
     "AdminLimit": query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 50}, "At most so many."),
     "CoursesLimit": query("limit", {"type": "integer", "minimum": 1, "maximum": COURSES}, "At most so many."),

@@ -6,60 +6,55 @@ from typing import Final
 
 from api.analytics.routes import BASE, MOST
 from api.operation import BY_HEADER, JSON, WHO, Operation
-from api.schemas import Json, fields, listed, query
+from api.schemas import COUNT, SHARE, TEXT, TIME, Json, fields, listed, nullable, query
 
-_AT: Final[Json] = {"type": "string", "format": "date-time"}
-_COUNT: Final[Json] = {"type": "integer", "minimum": 0}
-_SHARE: Final[Json] = {"type": "number", "minimum": 0, "maximum": 1}
 _MS: Final[Json] = {"type": "integer", "minimum": 0, "description": "milliseconds"}
 _MS_OR_NONE: Final[Json] = {"type": ["integer", "null"], "minimum": 0, "description": "milliseconds"}
 _VALUE: Final[Json] = {"type": ["number", "null"]}
-_TEXT: Final[Json] = {"type": "string"}
-_TEXT_OR_NONE: Final[Json] = {"type": ["string", "null"]}
 
 
 def _list(properties: Json) -> Json:
     return listed(fields(properties))
 
 
-_THROUGH: Final[Json] = {"appliedThrough": {**_AT, "description": "what was applied before this is in the answer"}}
-_RANGE: Final[Json] = {"from": _AT, "to": _AT, "grain": {"enum": ["hour", "day"]}, **_THROUGH}
+_THROUGH: Final[Json] = {"appliedThrough": {**TIME, "description": "what was applied before this is in the answer"}}
+_RANGE: Final[Json] = {"from": TIME, "to": TIME, "grain": {"enum": ["hour", "day"]}, **_THROUGH}
 _SUMS: Final[Json] = {
-    "sessions": _COUNT,
-    "interactions": _COUNT,
-    "completedConfigurations": _COUNT,
-    "conversionRate": _SHARE,
+    "sessions": COUNT,
+    "interactions": COUNT,
+    "completedConfigurations": COUNT,
+    "conversionRate": SHARE,
     "averageSessionDurationMs": _MS,
 }
-_BOTS: Final[Json] = {"bots": {**_COUNT, "description": "sessions of declared bots that are left out"}}
-_COUNTED: Final[Json] = {"sessions": _COUNT, "share": _SHARE}
+_BOTS: Final[Json] = {"bots": {**COUNT, "description": "sessions of declared bots that are left out"}}
+_COUNTED: Final[Json] = {"sessions": COUNT, "share": SHARE}
 _OVERVIEW: Final = fields(
     {
         **_RANGE,
         **_SUMS,
-        "uniqueUsers": _COUNT,
+        "uniqueUsers": COUNT,
         **_BOTS,
-        "dropOffPoints": _list({"category": _TEXT_OR_NONE, **_COUNTED}),
+        "dropOffPoints": _list({"category": nullable(TEXT), **_COUNTED}),
         "priceDistribution": _list({"from": {"type": "integer"}, **_COUNTED}),
-        "devices": _list({"device": _TEXT_OR_NONE, **_COUNTED}),
-        "series": _list({"start": _AT, **_SUMS}),
+        "devices": _list({"device": nullable(TEXT), **_COUNTED}),
+        "series": _list({"start": TIME, **_SUMS}),
     }
 )
 _FUNNEL: Final = fields(
     {
         **_RANGE,
         **_BOTS,
-        "funnel": _TEXT,
-        "funnels": {"type": "array", "items": _TEXT, "description": "the names of all"},
-        "windowSeconds": _COUNT,
-        "conversionRate": _SHARE,
+        "funnel": TEXT,
+        "funnels": {"type": "array", "items": TEXT, "description": "the names of all"},
+        "windowSeconds": COUNT,
+        "conversionRate": SHARE,
         "steps": _list(
             {
-                "step": _TEXT,
-                "entered": _COUNT,
+                "step": TEXT,
+                "entered": COUNT,
                 "converted": {"type": ["integer", "null"], "minimum": 0},
                 "dropOff": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
-                "shareOfFirst": _SHARE,
+                "shareOfFirst": SHARE,
                 "medianTimeToNextMs": _MS_OR_NONE,
             }
         ),
@@ -68,22 +63,22 @@ _FUNNEL: Final = fields(
 _POPULAR: Final = fields(
     {
         **_THROUGH,
-        "configuredSessions": _COUNT,
+        "configuredSessions": COUNT,
         **_BOTS,
         "configurations": _list({"configuration": {"type": "object"}, **_COUNTED}),
-        "categories": _list({"category": _TEXT, "values": _list({"value": _TEXT_OR_NONE, **_COUNTED})}),
+        "categories": _list({"category": TEXT, "values": _list({"value": nullable(TEXT), **_COUNTED})}),
     }
 )
-_FIGURES: Final[Json] = {"count": _COUNT, "mean": _VALUE, "p50": _VALUE, "p95": _VALUE, "p99": _VALUE, "max": _VALUE}
+_FIGURES: Final[Json] = {"count": COUNT, "mean": _VALUE, "p50": _VALUE, "p95": _VALUE, "p99": _VALUE, "max": _VALUE}
 _PERFORMANCE: Final = fields(
     {
         **_RANGE,
-        "metric": _TEXT,
-        "metrics": {"type": "array", "items": _TEXT},
+        "metric": TEXT,
+        "metrics": {"type": "array", "items": TEXT},
         "accuracy": {"type": "number", "description": "relative error of the quantiles"},
         **_FIGURES,
-        "series": _list({"start": _AT, **_FIGURES}),
-        "paths": _list({"path": _TEXT, **_FIGURES}),
+        "series": _list({"start": TIME, **_FIGURES}),
+        "paths": _list({"path": TEXT, **_FIGURES}),
     }
 )
 _RETENTION: Final = fields(
@@ -92,14 +87,14 @@ _RETENTION: Final = fields(
         "cohorts": _list(
             {
                 "week": {"type": "string", "format": "date"},
-                "visitors": _COUNT,
-                "retained": _list({"week": _COUNT, "visitors": _COUNT, "share": _SHARE}),
+                "visitors": COUNT,
+                "retained": _list({"week": COUNT, "visitors": COUNT, "share": SHARE}),
             }
         ),
     }
 )
 _MISSED: Final[Json] = {
-    **_COUNT,
+    **COUNT,
     "description": "a step that is not told may have been taken so many times more than the last that is; 0: none was",
 }
 _PATHS: Final = fields(
@@ -107,7 +102,7 @@ _PATHS: Final = fields(
         **_RANGE,
         **_BOTS,
         "missedAtMost": _MISSED,
-        "steps": _list({"from": _TEXT, "to": _TEXT, "times": _COUNT, "share": _SHARE}),
+        "steps": _list({"from": TEXT, "to": TEXT, "times": COUNT, "share": SHARE}),
     }
 )
 _JOURNEY: Final = fields(
@@ -117,43 +112,43 @@ _JOURNEY: Final = fields(
         "steps": {
             "type": "array",
             "items": fields(
-                {"at": _AT, "id": _TEXT, "kind": _TEXT, "timeSpentMs": _MS_OR_NONE}, additionalProperties=True
+                {"at": TIME, "id": TEXT, "kind": TEXT, "timeSpentMs": _MS_OR_NONE}, additionalProperties=True
             ),
         },
         "categories": _list(
             {
-                "category": _TEXT,
-                "interactions": _COUNT,
+                "category": TEXT,
+                "interactions": COUNT,
                 "timeSpentMs": _MS,
-                "selections": {"type": "array", "items": _TEXT},
-                "changesOfMind": _COUNT,
+                "selections": {"type": "array", "items": TEXT},
+                "changesOfMind": COUNT,
             }
         ),
         "finalConfiguration": {"type": ["object", "null"]},
-        "stoppedAt": _TEXT_OR_NONE,
+        "stoppedAt": nullable(TEXT),
         "isCut": {"type": "boolean"},
     }
 )
 _REAL_TIME: Final = fields(
     {
         **_THROUGH,
-        "at": _AT,
-        "activeSessions": _COUNT,
-        "actionsPerMinute": _list({"minute": _AT, "actions": _COUNT}),
-        "latest": _list({"at": _AT, "kind": _TEXT, "name": _TEXT_OR_NONE, "sessionId": _TEXT}),
-        "api": fields({"requests": _COUNT, "p50Ms": _VALUE, "p95Ms": _VALUE}),
+        "at": TIME,
+        "activeSessions": COUNT,
+        "actionsPerMinute": _list({"minute": TIME, "actions": COUNT}),
+        "latest": _list({"at": TIME, "kind": TEXT, "name": nullable(TEXT), "sessionId": TEXT}),
+        "api": fields({"requests": COUNT, "p50Ms": _VALUE, "p95Ms": _VALUE}),
         "shedding": {"type": "boolean", "description": "this process sheds clicks and metrics"},
         "partitions": _list(
-            {"partition": _COUNT, "backlogBytes": _COUNT, "lagSeconds": {"type": "number", "minimum": 0}}
+            {"partition": COUNT, "backlogBytes": COUNT, "lagSeconds": {"type": "number", "minimum": 0}}
         ),
         "workers": _list(
             {
-                "name": _TEXT,
+                "name": TEXT,
                 "alive": {"type": "boolean"},
                 "beatSeconds": {"type": "number"},
-                "applied": _COUNT,
+                "applied": COUNT,
                 "rate": {"type": "number"},
-                "failure": _TEXT_OR_NONE,
+                "failure": nullable(TEXT),
             }
         ),
     }
@@ -238,7 +233,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         *("GET", "/api/admin/live", "listenRealTime", "What happens now, as events"),
-        {200: ("Server-sent events without an end.", "text/event-stream", {"type": "string"})},
+        {200: ("Server-sent events without an end.", "text/event-stream", TEXT)},
         "Every two seconds an event `now` with the answer of `/api/admin/analytics/real-time`, or `fault` with a "
         "`code` while it cannot be read. `closed` with a `code` comes before the end when the sender may look no more.",
         codes=(*WHO, "streams_full", "not_ready"),
@@ -253,7 +248,7 @@ PARAMETERS: Final[Json] = {
     "AnalyticsBots": query(
         "bots", {"enum": ["exclude", "include"]}, "Whether declared bots are counted, too; `exclude` if left out."
     ),
-    "AnalyticsFunnel": query("funnel", {"type": "string"}, "A funnel of the catalog; `default` if left out."),
+    "AnalyticsFunnel": query("funnel", TEXT, "A funnel of the catalog; `default` if left out."),
     "AnalyticsMetric": query("metric", {"type": "string", "maxLength": 256}, "`api_response_time` if left out."),
     "AnalyticsWeeks": query("weeks", {"type": "integer", "minimum": 1, "maximum": 52}, "Cohorts; 12 if left out."),
 }

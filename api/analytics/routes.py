@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
-import msgspec
 from aiohttp import web
 
-from api import pages, time_range
+from api import answer, errors, pages, time_range, who
 from api.errors import Problem
-from api.state import STATE, State
+from api.state import State
 from jobs.analytics import answers, conversion, journey, overview, paths, performance, popular
 from jobs.analytics.answers import Answer, Span
 from jobs.analytics.funnel_catalog import DEFAULT
@@ -31,8 +30,7 @@ def route(path: str, asked: Asked) -> web.RouteDef:
     """A read of one answer, by admins, in one snapshot of the database."""
 
     async def handle(request: web.Request) -> web.Response:
-        state = request.app[STATE]
-        await state.auth.sender(request, "admin")
+        state = await who.operator(request)
         now = state.clock.now()
         try:
             async with state.answering.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
@@ -41,8 +39,7 @@ def route(path: str, asked: Asked) -> web.RouteDef:
         except asyncpg.SerializationError:
             # A replica ends a read that keeps it from going on.
             raise Problem("database_unavailable", "the database ended this read: send it again") from None
-        headers = {"Cache-Control": "no-store"}
-        return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+        return answer.fresh(body)
 
     return web.get(f"{BASE}/{path}", handle)
 
@@ -56,7 +53,7 @@ def _bots(request: web.Request) -> bool:
     """Whether bots are counted, too."""
     text = request.query.get("bots", "exclude")
     if text not in {"exclude", "include"}:
-        raise Problem("invalid_parameter", "bots is include or exclude", details={"path": "bots"})
+        raise errors.parameter("bots", "bots is include or exclude")
     return text == "include"
 
 
@@ -70,7 +67,7 @@ async def _funnel(conn: asyncpg.Connection, request: web.Request, state: State, 
     known = [DEFAULT, *(one.name for one in state.catalog.funnels)]
     if chosen is None:
         said = f"there is no such funnel; there are {', '.join(known)}"
-        raise Problem("invalid_parameter", said, details={"path": "funnel"})
+        raise errors.parameter("funnel", said)
     return await conversion.read(conn, _span(request, now), chosen, bots=_bots(request)) | {"funnels": known}
 
 
@@ -97,7 +94,7 @@ async def _paths(conn: asyncpg.Connection, request: web.Request, state: State, n
 async def _journey(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
     session_id = request.query.get("sessionId", "")
     if not session_id:
-        raise Problem("invalid_parameter", "sessionId names the session", details={"path": "sessionId"})
+        raise errors.parameter("sessionId", "sessionId names the session")
     rows = await conn.fetch(TRACKING["load_sessions"], [session_id]) if _is_text(session_id) else []
     if not rows:
         raise Problem("not_found", "there is no such session")

@@ -5,7 +5,7 @@ The connection comes from the caller, who owns the transaction and the time-out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple, TypeVar
@@ -21,7 +21,7 @@ from jobs.effects import outbox
 from jobs.families import BY_KIND, FAMILIES
 from jobs.family import NOTHING, Effect, Emitted, Family, Live, Outcome
 from jobs.privacy.tombstones import Erased
-from worker.seen import Seen
+from worker.seen import ANY, Seen
 
 QUERIES: Final = sql.read("pipe")
 _actions: Final = msgspec.msgpack.Decoder(list[Action])
@@ -190,7 +190,7 @@ async def record(
     """Steps 3 to 6 for these items, family by family; raises Poisoned when one of them cannot be applied."""
     done = Applied(stream.START)
     try:
-        for family, own in by_family(items, lambda item: item[1].kind):
+        for family, own in by_family(items, [action.kind for _, action, _ in items]):
             known = None if seen is None else seen[family.name]
             await _record_family(conn, family, own, since, replay, known, done)
         done.deliveries += await outbox.write(conn, done.effects, done.follow_ups)
@@ -205,13 +205,15 @@ async def record(
     return done
 
 
-def by_family(things: Sequence[T], kind: Callable[[T], str]) -> Iterable[tuple[Family, Sequence[T]]]:
-    """Things that have a kind, by its family, in the order of FAMILIES."""
-    present = {BY_KIND[one][0].name for one in set(map(kind, things))}
-    families = [family for family in FAMILIES if family.name in present]
+def by_family(things: Sequence[T], kinds: Sequence[str]) -> Iterable[tuple[Family, Sequence[T]]]:
+    """Things by the family of their kind, in the order of FAMILIES."""
+    owner = {kind: BY_KIND[kind][0] for kind in set(kinds)}
+    families = [family for family in FAMILIES if family in owner.values()]
     if len(families) == 1:
         return ((families[0], things),)
-    return [(family, [one for one in things if BY_KIND[kind(one)][0] is family]) for family in families]
+    return [
+        (family, [one for one, kind in zip(things, kinds, strict=True) if owner[kind] is family]) for family in families
+    ]
 
 
 def _days(items: Sequence[Item]) -> set[date]:
@@ -236,12 +238,14 @@ async def _record_family(
         subject: family.first_seen(states, subject, since) for subject in {action.subject for _, action, _ in items}
     }
     done.born[family.name] = [subject for subject, first in first_seen.items() if first is None]
+    applied = {
+        subject: () if first is None else ANY if seen is None else seen.of(subject)
+        for subject, first in first_seen.items()
+    }
     asked = [
         action
         for _, action, _ in items
-        if (replay or not action.flags & OWN_ID)
-        and first_seen[action.subject] is not None
-        and not (seen is not None and seen.surely_new(action))
+        if action.id in applied[action.subject] and (replay or not action.flags & OWN_ID)
     ]
     firsts = await _known(conn, family, asked, first_seen, since) if asked else {}
     new = _new(family, items, firsts, done)
@@ -380,5 +384,5 @@ def since(items: Sequence[Item], days: int, now: datetime) -> datetime:
 
     A host whose clock is ahead must not shorten them, and one whose clock is far behind not run out of the calendar.
     """
-    oldest = min(action.received_at for _, action, _ in items)
+    oldest = min([action.received_at for _, action, _ in items])
     return max(min(oldest, now), now - PAST) - timedelta(days=days)

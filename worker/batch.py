@@ -48,7 +48,7 @@ class Cursor:
 
     def learn(self, done: Applied) -> None:
         """After the commit: these ids are in Postgres now."""
-        for family, fresh in apply.by_family(done.fresh, lambda action: action.kind):
+        for family, fresh in apply.by_family(done.fresh, [action.kind for action in done.fresh]):
             self.seen[family.name].learn(fresh, done.born.get(family.name, ()))
 
     def keep(self, done: Applied) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Final
@@ -162,14 +162,11 @@ class Drain:
         metrics.APPLY.observe(seconds)
         metrics.BATCH.observe(len(done.items))
         for actions, counter in ((done.fresh, metrics.APPLIED), (done.duplicates, metrics.DUPLICATES)):
-            kinds: dict[str, int] = defaultdict(int)
-            for action in actions:
-                kinds[action.kind] += 1
-            for kind, number in kinds.items():
+            for kind, number in Counter([action.kind for action in actions]).items():
                 counter.labels(kind).inc(number)
         metrics.ERASED.inc(done.erased)
         if done.items:
-            oldest = min(action.received_at for _, action, _ in done.items)
+            oldest = min([action.received_at for _, action, _ in done.items])
             metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
         for effect in done.effects:
             metrics.EFFECTS.labels(effect.type).inc()

@@ -128,4 +128,4 @@ def _fold(found: dict[str, Session], row: asyncpg.Record, kind: str, payload: An
     if session is None:
         session = found[key] = fold.opened(action, key)
     fold.touch(session, action)
-    rows.FOLDS[kind](payload, session, action)
+    rows.FOLDS[kind][1](payload, session, action)

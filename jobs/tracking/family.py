@@ -66,11 +66,13 @@ class Tracking:
 
     async def load(self, conn: asyncpg.Connection, items: Sequence[Item]) -> States:
         """The sessions that are named, and those of visitors near the times of this batch."""
-        named = {subject[8:] for _, a, _ in items if (subject := a.subject).startswith("session:")}
-        visits = [a for _, a, _ in items if not a.subject.startswith(("session:", "metric:"))]
+        subjects = {a.subject for _, a, _ in items}
+        named = [subject[8:] for subject in subjects if subject.startswith("session:")]
+        visitors = {subject for subject in subjects if not subject.startswith(("session:", "metric:"))}
+        visits = [a for _, a, _ in items if a.subject in visitors] if visitors else ()
         states = States()
         if named:
-            for row in await conn.fetch(QUERIES["load_sessions"], list(named)):
+            for row in await conn.fetch(QUERIES["load_sessions"], named):
                 states.sessions[row["session_id"]] = Session(*row)
         if visits:
             spans: dict[str, tuple[datetime, datetime]] = {}
@@ -91,18 +93,18 @@ class Tracking:
 
     def fold(self, states: States, items: Sequence[Item]) -> Mapping[str, list[Row]]:
         """Find or open each action's session, fold the action into it, and build the fact's row."""
-        rows: dict[str, list[Row]] = {}
-        changed, find, touch = states.changed, states.session, fold.touch
+        rows: dict[str, list[Row]] = {facts.table: [] for facts in self.facts}
+        add = {kind: (build, rows[table].append) for kind, (table, build) in FOLDS.items()}
+        named, touch = states.named, fold.touch
         for _, action, payload in items:
-            session = find(action)
+            session = named.get(action.subject) or states.session(action)
             if session is not None:
                 touch(session, action)
-                changed[session.session_id] = session
-            table, row = FOLDS[action.kind](payload, session, action)
-            rows.setdefault(table, []).append(row)
+            build, append = add[action.kind]
+            append(build(payload, session, action))
         # name, value, additional data, at
-        states.metrics = [row[6:10] for row in rows.get(METRICS, ())]
-        return rows
+        states.metrics = [row[6:10] for row in rows[METRICS]]
+        return {table: made for table, made in rows.items() if made}
 
     def outcome(self, states: States, action: Action) -> Outcome:
         """The session that the action went to."""

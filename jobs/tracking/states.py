@@ -22,6 +22,8 @@ class States:
         self.sessions: dict[str, Session] = {}
         self.visits: dict[str, list[Session]] = {}
         self.changed: dict[str, Session] = {}
+        self.named: dict[str, Session] = {}
+        """By subject, those of `changed` that clients have named: found again without another look."""
         self.metrics: list[Row] = []
         self.given: dict[int, str] = {}
         """id() of a visitor's action of this batch -> its session, which later ones of the batch must not change."""
@@ -33,12 +35,12 @@ class States:
         return session
 
     def session(self, action: Action) -> Session | None:
-        """The session of an action, opened if need be; None for a metric that belongs to none."""
+        """The session of an action, opened if need be, and changed now; None for a metric that belongs to none."""
         subject = action.subject
         if subject.startswith("session:"):
             key = subject[8:]
-            if (found := self.sessions.get(key)) is None:
-                found = self.sessions[key] = fold.opened(action, key)
+            found = self.sessions.get(key) or fold.opened(action, key)
+            self.sessions[key] = self.named[subject] = self.changed[key] = found
             return found
         if subject.startswith("metric:"):
             return None
@@ -47,7 +49,8 @@ class States:
             near = f"{AUTO}{subject}@{int(action.at.timestamp() * 1000)}"
             self.add(fold.opened(action, near))
         self.given[id(action)] = near
-        return self.sessions[near]
+        found = self.changed[near] = self.sessions[near]
+        return found
 
 
 def encode(session: Session) -> bytes:

@@ -1,6 +1,7 @@
 """`make bench`: every row of docs/performance.md, as ratios measured in one run on this machine.
 
-SCALE=10000000 make bench fills the tables with that many rows for the rows about size (default 1,000,000).
+SCALE=10000000 make bench fills the database with about that many interactions for the rows about size (default
+200,000).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench import drain, pipe, posts, progress, reads, stage, usage
+from bench import burst, costs, drain, pipe, posts, progress, reads, scale, stage, usage
 from bench.peers import run as peers
 from bench.rows import Row
 from db import embedded
@@ -28,10 +29,13 @@ EXAMPLES = """examples:
   python -m bench --only single drain    some rows
   SCALE=10000000 python -m bench --only scale
   python -m bench --json figures.json    the figures for docs/performance.md"""
-ALL = ("single", "batch", "drain", "freshness", "read", "checklist", "update", "consume", "scale", "peers")
+ALL = (
+    *("single", "batch", "drain", "freshness", "read", "checklist", "update", "consume"),
+    *("costs", "burst", "scale", "peers"),
+)
 
 
-async def measure(urls: Urls, only: list[str], scale: int, console: Console) -> list[Row]:
+async def measure(urls: Urls, only: list[str], size: int, console: Console) -> list[Row]:
     """The chosen rows, in order."""
     st = await stage.prepare(urls)
     found: list[Row] = []
@@ -44,13 +48,18 @@ async def measure(urls: Urls, only: list[str], scale: int, console: Console) -> 
         "checklist": lambda: progress.read(st),
         "update": lambda: progress.waited(st),
         "consume": lambda: usage.consumed(st),
-        "scale": lambda: drain.scale(st, scale),
+        "costs": lambda: costs.measured(st),
+        "burst": lambda: burst.measured(st),
+        "scale": lambda: scale.measured(st, size),
         "peers": lambda: _peers(st, console),
     }
     with console.status("measuring …") as status:
         for name in only:
             status.update(f"measuring {name} …")
+            if name == "scale":  # it has bars of its own
+                status.stop()
             result = await steps[name]()
+            status.start()
             for row in result if isinstance(result, tuple) else (result,):
                 console.print(f"  {row.what}: {row.ours}" + (f" against {row.theirs}" if row.theirs else ""))
                 found.append(row)
@@ -100,8 +109,8 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     with embedded.temporary() as urls, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        scale = int(os.environ.get("SCALE") or 1_000_000)
-        found = runner.run(measure(urls, arguments.only, scale, console))
+        size = int(os.environ.get("SCALE") or 200_000)
+        found = runner.run(measure(urls, arguments.only, size, console))
     console.print(shown(found))
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.encode({"machine": machine(), "rows": found}))

@@ -6,10 +6,10 @@ import asyncio
 import random
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import aiohttp
 import asyncpg
@@ -167,16 +167,20 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
 
-def table(asked: Sequence[Answer]) -> list[Mapping[str, float | str]]:
-    """A line for each answer and range: p50, p95 and the first, in ms."""
+class Line(NamedTuple):
+    """What one answer took for one range, in ms; `first`: its first request."""
+
+    name: str
+    range: str
+    p50: float
+    p95: float
+    first: float
+
+
+def table(asked: Sequence[Answer]) -> list[Line]:
+    """A line for each answer and range."""
     return [
-        {
-            "answer": one.name,
-            "range": days,
-            "p50": round(1e3 * quantile(took, 0.5), 1),
-            "p95": round(1e3 * quantile(took, 0.95), 1),
-            "first": round(1e3 * took[0], 1),
-        }
+        Line(one.name, days, *(round(1e3 * value, 1) for value in (quantile(took, 0.5), quantile(took, 0.95), took[0])))
         for one in asked
         for days, took in one.seconds.items()
     ]
@@ -187,8 +191,8 @@ async def shown(url: str, database_url: str, key: str) -> None:
     conn = await asyncpg.connect(database_url)
     there = await known(conn)
     await conn.close()
-    for line in sorted(table(await measure(url, key, there)), key=lambda one: -float(one["p95"])):
-        print("| {answer} | {range} | {p50} | {p95} | {first} |".format(**line))
+    for line in sorted(table(await measure(url, key, there)), key=lambda one: -one.p95):
+        print("|", *line, sep=" | ")
 
 
 if __name__ == "__main__":

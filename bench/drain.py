@@ -1,4 +1,4 @@
-"""The rows about the drain of one worker process: its rate, how it holds on a large table, the memory it takes."""
+"""The rows about the drain of one worker process: its rate, and the memory it takes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import gc
 import random
 import statistics
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import asyncpg
@@ -19,6 +21,11 @@ from bench.stage import Stage
 from db import connect, partitions, stream
 from jobs.action import Action
 from worker import drain as draining
+
+
+def usual() -> str:
+    """One of those that are active at once."""
+    return f"session-{random.randrange(SESSIONS):08d}"
 
 
 async def drained(st: Stage, actions: int = 300_000) -> Row:
@@ -35,33 +42,63 @@ async def drained(st: Stage, actions: int = 300_000) -> Row:
     return rows.ratio_of(row, ours, theirs, "actions/s", 0.6)
 
 
-async def rate(st: Stage, number: int) -> float:
-    """Fill the log, then drain it in this process: actions a second."""
+async def rate(
+    st: Stage, number: int, draw: Callable[[], str] = usual, begins: Callable[[], None] = lambda: None
+) -> float:
+    """Fill the log, then drain it in this process: actions a second. `begins` is called between the two."""
+    async with _ready(st) as (running, client):
+        await fill(st, client, number, draw)
+        gc.freeze()
+        gc.set_threshold(200_000, 20, 20)
+        begins()
+        begun = time.perf_counter()
+        async with _at_work(running):
+            await _until(running, number, 0.01)
+            return number / (time.perf_counter() - begun)
+
+
+async def alone(st: Stage, times: int) -> float:
+    """Seconds from appending one action to an empty log until it is applied, in this process: the median."""
+    took = []
+    async with _ready(st) as (running, client), _at_work(running):
+        for number in range(times):
+            begun = time.perf_counter()
+            await fill(st, client, 1)
+            await _until(running, number + 1, 0.0005)
+            took.append(time.perf_counter() - begun)
+    return statistics.median(took)
+
+
+@asynccontextmanager
+async def _ready(st: Stage) -> AsyncIterator[tuple[draining.Drain, Redis]]:
+    """A drain that has not begun, and a client of its log."""
     settings = rows.settings(st)
     server = connect.Server()
     client = connect.redis(settings.log_url, server=server)
     pool = await draining.pool(settings)
     await partitions.agree(pool, client, settings.partitions)
-    await fill(st, client, number)
-    running = draining.Drain(settings, pool, client, server)
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 20)
-    begun = time.perf_counter()
-    task = asyncio.create_task(running.run())
-    while running.applied < number:
-        if task.done():
-            task.result()
-        await asyncio.sleep(0.01)
-    seconds = time.perf_counter() - begun
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    yield draining.Drain(settings, pool, client, server), client
     await pool.close()
     await client.aclose()
-    return number / seconds
 
 
-async def fill(st: Stage, client: Redis, number: int) -> None:
-    """Append `number` actions with client ids, 20 to an entry, as the API does."""
+@asynccontextmanager
+async def _at_work(running: draining.Drain) -> AsyncIterator[None]:
+    task = asyncio.create_task(running.run())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _until(running: draining.Drain, number: int, looks: float) -> None:
+    while running.applied < number:
+        if running.failure:
+            raise RuntimeError(running.failure)
+        await asyncio.sleep(looks)
+
+
+async def fill(st: Stage, client: Redis, number: int, draw: Callable[[], str] = usual) -> None:
+    """Append `number` actions with client ids, 20 of the session that was drawn to an entry, as the API does."""
     log = stream.Log(client, rows.settings(st).partitions, 1 << 40)
     log.refusal = None
     log.start()
@@ -69,7 +106,7 @@ async def fill(st: Stage, client: Redis, number: int) -> None:
     data = msgspec.json.encode(rows.interaction(0)["data"])
     waiting = []
     for begin in range(0, number, 20):
-        session = f"session-{random.randrange(SESSIONS):08d}"
+        session = draw()
         partition = stream.partition_of("session:" + session, log.partitions)
         records = [
             msgspec.msgpack.encode(
@@ -111,23 +148,14 @@ async def _copied(conn: asyncpg.Connection, number: int) -> float:
     return number / (time.perf_counter() - begun)
 
 
-async def scale(st: Stage, size: int) -> tuple[Row, Row]:
-    """The drain on a table of `size` rows against the empty one; the memory of a worker with much before it."""
-    full = Row(f"drain at {size:,} rows", "the empty table", ">= 0.9")
-    memory = Row("memory of a worker while 1,000,000 wait", "while 100,000 wait", "flat")
-    conn = await connect.postgres(st.urls.database_url)
-    await conn.execute("TRUNCATE interaction_events, user_sessions")
-    empties = [await rate(st, 100_000) for _ in range(ROUNDS)]
-    await _grow(conn, size)
-    fulls = [await rate(st, 100_000) for _ in range(ROUNDS)]
+async def memory(st: Stage) -> Row:
+    """What a worker takes that has much before it."""
+    row = Row("memory of a worker while 1,000,000 wait", "while 100,000 wait", "flat")
     small = await _memory(st, 100_000)
     large = await _memory(st, 1_000_000)
-    memory.ours, memory.theirs = f"{large / 2**20:.0f} MiB", f"{small / 2**20:.0f} MiB"
-    memory.result, memory.reached = f"{large / small:.2f}", large < small * 1.25
-    await conn.execute("TRUNCATE interaction_events, user_sessions")
-    await conn.close()
-    median = statistics.median(empties)
-    return rows.ratio_of(full, fulls, [median] * len(fulls), "actions/s", 0.9), memory
+    row.ours, row.theirs = f"{large / 2**20:.0f} MiB", f"{small / 2**20:.0f} MiB"
+    row.result, row.reached = f"{large / small:.2f}", large < small * 1.25
+    return row
 
 
 async def _memory(st: Stage, waiting: int) -> int:
@@ -142,28 +170,3 @@ async def _memory(st: Stage, waiting: int) -> int:
     await conn.close()
     await client.aclose()
     return peak
-
-
-async def _grow(conn: asyncpg.Connection, size: int) -> None:
-    """Rows of earlier sessions, 20 each, as many a session as in the measured part."""
-    for begin in range(0, size, 1_000_000):
-        await conn.execute(
-            """INSERT INTO interaction_events (subject, id, session_id, event_type, category, element_id,
-                                               selection_value, previous_value, time_spent, at, received_at)
-               SELECT 'session:old-' || i / 20, gen_random_uuid()::text, 'old-' || i / 20, 'selection', 'nest',
-                      'nest-option-80', 'nest-80', 'nest-75', 1200, now(), now()
-               FROM generate_series($1::bigint, $2::bigint) i""",
-            begin,
-            min(size, begin + 1_000_000) - 1,
-            timeout=600,
-        )
-        await conn.execute(
-            """INSERT INTO user_sessions (session_id, subject, at, last_at, received_at, interactions, snapshots,
-                                          page_views, events, metrics)
-               SELECT 'old-' || i, 'session:old-' || i, now(), now(), now(), 20, 0, 0, 0, 0
-               FROM generate_series($1::bigint, $2::bigint) i ON CONFLICT DO NOTHING""",
-            begin // 20,
-            (min(size, begin + 1_000_000) - 1) // 20,
-            timeout=600,
-        )
-    await conn.execute("VACUUM ANALYZE interaction_events, user_sessions", timeout=600)

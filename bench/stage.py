@@ -119,6 +119,14 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def family_cpu(pid: int) -> float:
+    """CPU seconds of a process, of its children, and of those that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    ended = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return cpu(pid) + ended + sum(cpu(int(child)) for child in children)
+
+
 def peak_memory(pid: int) -> int:
     """The most bytes of memory that a process has held."""
     status = Path(f"/proc/{pid}/status").read_text()

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from jobs.analytics import metrics
+from jobs.analytics import cells, metrics
 from jobs.analytics.cells import DAY, HOUR, MINUTE, bucket, cut
 from jobs.analytics.metrics import Noted
 from jobs.analytics.recounting import Sums
@@ -25,15 +25,19 @@ def add(sums: Sums, days: int, now: datetime) -> None:
     times += [cut(now.timestamp(), "hour") - n * HOUR for n in range(HOURS)]
     times += [cut(now.timestamp(), "minute") - n * MINUTE for n in range(MINUTES)]
     for at in times:
-        metrics.add(sums.counts, sums.most, [msgspec.json.encode(list(_noted(at)))])
+        own = Sums({}, {})
+        metrics.add(own.counts, own.most, [msgspec.json.encode(list(_noted(at)))])
+        kept = {cell for cell in own.counts if cells.is_kept(cell, now.timestamp())}
+        cells.add(sums.counts, {cell: own.counts[cell] for cell in kept})
+        sums.most.update({cell: own.most[cell] for cell in kept})
 
 
 def _noted(at: int) -> Iterator[Noted]:
     """Each route's times lie around one of its own, most of them within a factor of three."""
     for place, route in enumerate(ROUTES):
         usual = 2.0 + place
-        for step in range(-30, 31):
-            value = usual * 1.04**step
-            number = max(1, round(300 / (1 + step * step / 20)))
+        for step in range(-20, 21):
+            value = usual * 1.06**step
+            number = max(1, round(300 / (1 + step * step / 10)))
             yield "api_response_time", route, at, bucket(value), number, f"{number * value:.6f}", value
         yield "api_error", route, at, bucket(usual), 3, f"{3 * usual:.6f}", usual

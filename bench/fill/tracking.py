@@ -57,6 +57,8 @@ class Fill:
     async def run(self, sessions: int) -> int:
         """Fill an empty database with so many sessions; how many interactions they have."""
         conn, other = await connect.postgres(self.database_url), await connect.postgres(self.database_url)
+        # Python may think for long about the states, while the facts are being written.
+        await other.execute("SET idle_in_transaction_session_timeout = 0")
         try:
             return await self._run(conn, other, sessions)
         finally:

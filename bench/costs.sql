@@ -1,0 +1,15 @@
+-- name: forget_sessions
+TRUNCATE interaction_events, user_sessions, tracking_changes, session_rollups, visitor_hours, rollups, daily_analytics;
+
+-- name: written
+-- bytes of the log of Postgres since its beginning
+SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint;
+
+-- name: sizes
+-- with indexes; facts: the day that has them
+SELECT 'facts' AS of, sum(pg_total_relation_size(i.inhrelid))::bigint AS bytes
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'interaction_events'::regclass AND pg_relation_size(i.inhrelid) > 0
+UNION ALL
+SELECT 'sessions', (pg_total_relation_size('user_sessions') + pg_total_relation_size('session_rollups')
+    + pg_total_relation_size('visitor_hours'))::bigint;

@@ -19,9 +19,11 @@ from db import connect, keys, sql
 from jobs.analytics import rolling
 
 QUERIES: Final = sql.load((Path(__file__).parent / "costs.sql").read_text())
+ROLLING: Final = sql.read("rollups")
 BATCHES: Final = 2000
 SINGLES: Final = 40_000
 DRAINED: Final = 200_000
+RECKONED: Final = 1000
 PER_SESSION: Final = 20
 """Actions of a session, as in the fill."""
 
@@ -118,11 +120,7 @@ async def _applying(st: Stage, costs: Costs) -> None:
     )
     marks.clear()
     mark()
-    sessions, is_done = 0, False
-    while not is_done:
-        async with conn.transaction():
-            done = await rolling.roll(conn, datetime.now(UTC))
-        sessions, is_done = sessions + done.sessions, done.is_done
+    sessions = await rolled(conn)
     mark()
     costs.roll_worker, costs.roll_postgres, _ = (
         1e6 * (after - before) / sessions for before, after in zip(*marks, strict=True)
@@ -134,6 +132,41 @@ async def _applying(st: Stage, costs: Costs) -> None:
     await conn.execute(QUERIES["forget_sessions"])
     await conn.close()
     await client.aclose()
+
+
+async def of_filled(st: Stage, number: int, size: int) -> Row:
+    """Bytes and reckonings of sessions as in life: of `number` interactions, about `size`. The numbers of some are lost."""
+    conn: asyncpg.Connection = await connect.postgres(st.urls.database_url)
+    postmaster = _parent(conn.get_server_pid())
+    sizes = dict(await conn.fetch(QUERIES["sizes"]))
+    sessions = await conn.fetchval(QUERIES["count_sessions"])
+    ids = [row["session_id"] for row in await conn.fetch(QUERIES["forget_counted"], RECKONED)]
+    await conn.execute(ROLLING["look_again"], ids)
+    before = time.process_time(), stage.family_cpu(postmaster)
+    done = await rolled(conn)
+    worker, postgres = time.process_time() - before[0], stage.family_cpu(postmaster) - before[1]
+    await conn.close()
+    found = {
+        "fact_bytes": sizes["facts"] / number,
+        "session_bytes": sizes["sessions"] / sessions,
+        "roll_worker": 1e6 * worker / done,
+        "roll_postgres": 1e6 * postgres / done,
+    }
+    row = Row(f"a session in life, at {size:,} interactions", "", "")
+    row.ours = f"{found['fact_bytes']:.0f} bytes a fact, {found['session_bytes']:,.0f} bytes a session"
+    row.result = f"reckoned in {found['roll_worker'] + found['roll_postgres']:.0f} us of CPU"
+    row.detail = {"in_life": found}
+    return row
+
+
+async def rolled(conn: asyncpg.Connection) -> int:
+    """Pass after pass, until nothing is left: how many sessions were reckoned."""
+    sessions, is_done = 0, False
+    while not is_done:
+        async with conn.transaction():
+            done = await rolling.roll(conn, datetime.now(UTC))
+        sessions, is_done = sessions + done.sessions, done.is_done
+    return sessions
 
 
 def _parent(pid: int) -> int:

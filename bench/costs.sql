@@ -13,3 +13,13 @@ WHERE i.inhparent = 'interaction_events'::regclass AND pg_relation_size(i.inhrel
 UNION ALL
 SELECT 'sessions', (pg_total_relation_size('user_sessions') + pg_total_relation_size('session_rollups')
     + pg_total_relation_size('visitor_hours'))::bigint;
+
+-- name: count_sessions
+SELECT count(*) FROM user_sessions;
+
+-- name: forget_counted
+-- $1 of the newest sessions that have ended: what they counted for is forgotten, and not taken back
+DELETE FROM session_rollups r USING (
+    SELECT session_id FROM user_sessions
+    WHERE ended_at IS NOT NULL AND interactions < 5000 AND at > now() - interval '2 days' ORDER BY at DESC LIMIT $1
+) s WHERE r.session_id = s.session_id RETURNING r.session_id;

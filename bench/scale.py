@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from bench import answers, drain, rows, stage
+from bench import answers, costs, drain, rows, stage
 from bench.costs import QUERIES
 from bench.fill import shapes, whole
 from bench.fill.tracking import DAYS
@@ -20,7 +20,6 @@ from bench.rows import ROUNDS, Row
 from bench.stage import Stage
 from db import connect, days
 from db.embedded import Urls
-from jobs.analytics import rolling
 from jobs.bar import Bar
 
 DRAINED: Final = 100_000
@@ -45,14 +44,16 @@ async def measured(st: Stage, size: int) -> tuple[Row, ...]:
             bar.show(bar.done if done < 0 else done, words)
 
         number = await whole.fill(full.urls.database_url, sessions, now, moved)
-    with Bar("the drain, the passes, the answers", 3) as bar:
-        drained = await _drained(st, full, number)
+    with Bar("the drain, the passes, the answers, the memory", 5) as bar:
+        drained = await _drained(st, full, size)
         bar.show(1, drained.ours)
-        passes = await _rolled(st, full, number)
+        passes = await _rolled(st, full, size)
         bar.show(2, passes.ours)
-        answered = await _answered(full, number)
+        answered = await _answered(full, size)
         bar.show(3, answered.ours)
-        return drained, passes, answered, await drain.memory(st)
+        lived = await costs.of_filled(full, number, size)
+        bar.show(4, lived.ours)
+        return drained, passes, answered, lived, await drain.memory(st)
 
 
 async def _same_days(st: Stage, now: datetime) -> None:
@@ -72,8 +73,8 @@ async def _beside(st: Stage) -> Stage:
     return await stage.prepare(Urls(database, redis))
 
 
-async def _drained(empty: Stage, full: Stage, number: int) -> Row:
-    row = Row(f"drain at {number:,} interactions", "the empty table", ">= 0.9")
+async def _drained(empty: Stage, full: Stage, size: int) -> Row:
+    row = Row(f"drain at {size:,} interactions", "the empty table", ">= 0.9")
     ours, theirs = [], []
     for _ in range(ROUNDS):
         await _emptied(empty)
@@ -101,8 +102,8 @@ class Passes(NamedTuple):
         return 1e6 * self.cpu / self.sessions
 
 
-async def _rolled(empty: Stage, full: Stage, number: int) -> Row:
-    row = Row(f"a pass of the rollups, for a new session, at {number:,} interactions", "the empty table", "the same")
+async def _rolled(empty: Stage, full: Stage, size: int) -> Row:
+    row = Row(f"a pass of the rollups, for a new session, at {size:,} interactions", "the empty table", "the same")
     found: dict[str, list[Passes]] = {"ours": [], "theirs": []}
     for part, factor in enumerate(FACTORS):
         for name, st in (("theirs", empty), ("ours", full)):
@@ -130,20 +131,16 @@ async def _roll(st: Stage) -> Passes:
     """Pass after pass, until nothing is left."""
     conn = await connect.postgres(st.urls.database_url)
     backend = conn.get_server_pid()
-    sessions, is_done = 0, False
     begun, before = time.perf_counter(), time.process_time() + stage.cpu(backend)
-    while not is_done:
-        async with conn.transaction():
-            done = await rolling.roll(conn, datetime.now(UTC))
-        sessions, is_done = sessions + done.sessions, done.is_done
+    sessions = await costs.rolled(conn)
     spent = time.process_time() + stage.cpu(backend) - before
     await conn.close()
     return Passes(max(sessions, 1), spent, time.perf_counter() - begun)
 
 
-async def _answered(st: Stage, number: int) -> Row:
+async def _answered(st: Stage, size: int) -> Row:
     """Each answer alone, one request after the other; the slowest p95 is what counts."""
-    row = Row(f"every answer at {number:,} interactions", "", "p95 < 100 ms")
+    row = Row(f"every answer at {size:,} interactions", "", "p95 < 100 ms")
     conn: asyncpg.Connection = await connect.postgres(st.urls.database_url)
     there = await answers.known(conn)
     await conn.close()

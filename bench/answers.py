@@ -1,9 +1,11 @@
-"""How long every answer takes on a filled database, through HTTP, one request after the other."""
+"""`python -m bench.answers`: how long every answer takes, through HTTP, one request after the other; in ms."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import random
+import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Sequence
@@ -14,6 +16,8 @@ from typing import Final, NamedTuple
 import aiohttp
 import asyncpg
 import yarl
+
+from jobs.bar import Bar
 
 RANGES: Final = (1, 7, 30, 90)
 """Days."""
@@ -186,16 +190,25 @@ def table(asked: Sequence[Answer]) -> list[Line]:
     ]
 
 
-async def shown(url: str, database_url: str, key: str) -> None:
-    """Measure, and print the lines, the slowest first."""
+async def _asked(url: str, database_url: str, key: str) -> list[Line]:
     conn = await asyncpg.connect(database_url)
     there = await known(conn)
     await conn.close()
-    for line in sorted(table(await measure(url, key, there)), key=lambda one: -one.p95):
-        print("|", *line, sep=" | ")
+    asked = answers()
+    with Bar("answers", len(asked)) as bar:
+        return sorted(table(await measure(url, key, there, moved=bar.show)), key=lambda one: -one.p95)
+
+
+def main() -> None:
+    """Measure, and print the lines, the slowest first."""
+    parser = argparse.ArgumentParser(prog="python -m bench.answers", description=__doc__)
+    parser.add_argument("url", metavar="URL", help="of an API")
+    parser.add_argument("database", metavar="DATABASE", help="its Postgres, where sessions and people are looked for")
+    parser.add_argument("key", metavar="KEY", help="of a service, with the scopes read and admin")
+    arguments = parser.parse_args()
+    for line in asyncio.run(_asked(arguments.url, arguments.database, arguments.key)):
+        sys.stdout.write(f"| {' | '.join(map(str, line))} |\n")
 
 
 if __name__ == "__main__":
-    import sys
-
-    asyncio.run(shown(*sys.argv[1:4]))
+    main()

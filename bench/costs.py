@@ -135,7 +135,7 @@ async def _applying(st: Stage, costs: Costs) -> None:
 
 
 async def of_filled(st: Stage, number: int, size: int) -> Row:
-    """Bytes and reckonings of sessions as in life: of `number` interactions, about `size`. The numbers of some are lost."""
+    """Bytes and reckonings as in life, of `number` interactions, about `size`; what some sessions count for is lost."""
     conn: asyncpg.Connection = await connect.postgres(st.urls.database_url)
     postmaster = _parent(conn.get_server_pid())
     sizes = dict(await conn.fetch(QUERIES["sizes"]))

@@ -13,6 +13,8 @@ from bench.rows import Row
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->"
+ANSWERS, ANSWERS_END = "<!-- answers -->\n", "<!-- /answers -->"
+SLOWEST: Final = 20
 HEAD: Final = ("what", "ours", "against", "theirs", "ratio", "goal", "")
 
 
@@ -51,6 +53,25 @@ def put(page: str, figures: Figures) -> str:
     return before + begin + table(figures, held) + end + after
 
 
+def answers(figures: Figures) -> str | None:
+    """The SLOWEST answers, a line each; None: they were not measured."""
+    found = [row.detail["answers"] for row in figures.rows if "answers" in row.detail]
+    if not found:
+        return None
+    head = ("answer", "range", "p50, ms", "p95, ms", "first, ms")
+    lines = [_line([str(cell) for cell in line]) for line in found[-1][:SLOWEST]]
+    return "\n".join([_line(head), _line(["---"] * len(head)), *lines]) + "\n"
+
+
+def put_answers(page: str, table: str) -> str:
+    """The page with this table between the marks of the answers; raises ValueError where they are missing."""
+    before, begin, rest = page.partition(ANSWERS)
+    _, end, after = rest.partition(ANSWERS_END)
+    if not begin or not end:
+        raise ValueError(f"the page has no {ANSWERS.strip()} … {ANSWERS_END}")
+    return before + begin + table + end + after
+
+
 def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
@@ -67,7 +88,9 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         figures = msgspec.json.decode(arguments.figures.read_bytes(), type=Figures)
-        arguments.page.write_text(put(arguments.page.read_text(), figures))
+        page = put(arguments.page.read_text(), figures)
+        slowest = answers(figures)
+        arguments.page.write_text(page if slowest is None else put_answers(page, slowest))
     except (OSError, ValueError) as error:
         sys.exit(f"bench.report: {error}")
     sys.stdout.write(f"{len(figures.rows)} rows into {arguments.page.name}\n")

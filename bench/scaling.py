@@ -32,8 +32,8 @@ RECKONED: Final = 3.0
 """Times that a session is reckoned for the rollups: passes are seconds apart, and it lasts for minutes."""
 CORES: Final = 16
 """Of a Postgres node."""
-SHARD: Final = 16 * 2**30
-"""Bytes of a Redis shard that may wait."""
+NODE: Final = 16 * 2**30
+"""Bytes of a Redis node that may wait."""
 OUTAGE: Final = 3600.0
 """Seconds without Postgres, at the busiest second's rate."""
 DAY: Final = 86_400.0
@@ -110,7 +110,7 @@ NEEDS: Final = (
     Need("API processes, batches of 100", "peak x API / busy", _processes(lambda costs: costs.api_batch)),
     Need("worker processes", "peak x (drain + rollups) / busy", _processes(_worker)),
     Need(
-        "Redis shards, by CPU",
+        "Redis nodes, by CPU",
         "peak x (alone + drain) / busy",
         _processes(lambda costs: costs.redis_single + costs.redis_drain),
     ),
@@ -120,9 +120,9 @@ NEEDS: Final = (
         lambda costs, volume: _size(_waiting(costs, volume)),
     ),
     Need(
-        "Redis shards, by that memory",
+        "Redis nodes, by that memory",
         "/ 16 GiB",
-        lambda costs, volume: f"{math.ceil(_waiting(costs, volume) / SHARD):,}",
+        lambda costs, volume: f"{math.ceil(_waiting(costs, volume) / NODE):,}",
     ),
     Need("Postgres cores", "peak x (drain + rollups) / busy", _processes(_postgres)),
     Need(

@@ -39,3 +39,16 @@ def test_figures_of_two_machines_never_stand_in_one_table() -> None:
 def test_a_page_without_the_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="the page has no"):
         report.put("nothing", figures("2 cores"))
+
+
+def test_the_slowest_answers_have_a_table_of_their_own() -> None:
+    lines = [[f"answer {number}", "90 d", 3.0, 9.0 - number / 10, 4.0] for number in range(30)]
+    measured = Figures("2 cores", [Row("every answer", "", "", detail={"answers": lines})])
+    table = report.answers(measured)
+    assert table is not None
+    page = report.put_answers(f"before\n{report.ANSWERS}old\n{report.ANSWERS_END}\nafter\n", table)
+    assert shown(page) == [(f"answer {number}", "90 d") for number in range(report.SLOWEST)]
+    assert "old" not in page
+    assert report.answers(figures("2 cores", read="1")) is None
+    with pytest.raises(ValueError, match="has no"):
+        report.put_answers("no marks", table)

@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from jobs.analytics import recounting
+from jobs.analytics import cells, recounting
 from jobs.analytics.recounting import Sums
 
 AT_ONCE: Final = 20_000
@@ -19,7 +19,8 @@ Moved = Callable[[int, str], None]
 
 async def save(conn: asyncpg.Connection, sums: Sums, now: datetime, moved: Moved) -> None:
     """In the order of time, so that the row of a day is made anew a few times only."""
-    ordered = sorted(sums.counts, key=lambda cell: (cell.start, cell))
+    kept = (cell for cell in sums.counts if cells.is_kept(cell, now.timestamp()))
+    ordered = sorted(kept, key=lambda cell: (cell.start, cell))
     for first in range(0, len(ordered), AT_ONCE):
         some = {cell: sums.counts[cell] for cell in ordered[first : first + AT_ONCE]}
         async with conn.transaction():

@@ -21,7 +21,7 @@ from bench.fill.shapes import Shape
 from db import connect, days, sql
 from jobs import catalog as catalogs
 from jobs.analytics import activity, cells, metrics, rebuilding
-from jobs.analytics.cells import DAY, HOUR, MINUTE, Base, Cell, Count
+from jobs.analytics.cells import DAY, HOUR, MINUTE, Base, Count
 from jobs.analytics.funnel_catalog import funnels
 from jobs.analytics.recounting import Sums, moment
 from jobs.tracking import rows
@@ -52,6 +52,8 @@ class Fill:
     moved: Moved = lambda _done, _words: None
     seed: int = 1
     sums: Sums = field(default_factory=lambda: Sums({}, {}))
+    old: dict[Base, Count] = field(default_factory=dict)
+    """What sessions count for of which no hour is kept, by day."""
     hours: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
 
     async def run(self, sessions: int) -> int:
@@ -122,17 +124,13 @@ class Fill:
 
     def _count(self, counts: Mapping[Base, Count]) -> None:
         # Long sessions reach into the hours that are kept.
-        young = self.now.timestamp() - cells.KEPT["hour"] - DAY
-        held = self.sums.counts
-        if next(iter(counts)).at > young:
-            cells.add(held, cells.spread(counts))
+        if next(iter(counts)).at > self.now.timestamp() - cells.KEPT["hour"] - DAY:
+            cells.add(self.sums.counts, cells.spread(counts))
             return
-        # As `spread` says, without the grains that are kept no more.
         for (measure, at, key), (n, total) in counts.items():
-            if measure != "configuration":
-                _add(held, Cell("day", measure, at - at % DAY, key), n, total)
-            if measure in {"configuration", "choice"}:
-                _add(held, Cell("all", measure, 0, key), n, total)
+            base = Base(measure, at - at % DAY, key)
+            held = self.old.get(base)
+            self.old[base] = Count(n, total) if held is None else Count(held.n + n, held.total + total)
 
     async def _visitors(self, conn: asyncpg.Connection) -> None:
         for done, hours in enumerate(self.hours.values()):
@@ -144,12 +142,8 @@ class Fill:
     async def _rollups(self, conn: asyncpg.Connection, made: Sequence[Shape]) -> None:
         bodies = dict(shape.configuration for shape in made if shape.configuration is not None)
         await conn.execute(ROLLING["save_configurations"], list(bodies), list(bodies.values()))
+        cells.add(self.sums.counts, cells.spread(self.old))
         await numbers.save(conn, self.sums, self.now, self.moved)
-
-
-def _add(held: dict[Cell, Count], cell: Cell, n: int, total: Any) -> None:
-    before = held.get(cell)
-    held[cell] = Count(n, total) if before is None else Count(before.n + n, before.total + total)
 
 
 async def _lay_out(conn: asyncpg.Connection, made: Sequence[Shape]) -> None:

@@ -22,6 +22,7 @@ DELIVERIES: Final = sql.read("deliveries")
 DEAD_AFTER: Final = 15.0
 """Seconds without a heartbeat after which a worker counts as dead."""
 LAG_LIMIT: Final = 60.0
+LATE: Final = timedelta(minutes=15)
 OVERDUE: Final = timedelta(minutes=15)
 """The longest run of a scheduled job takes less."""
 NAMED: Final = 3
@@ -109,6 +110,8 @@ class Status(msgspec.Struct, rename="camel"):
     dead_letters: list[Dead] = []
     deliveries: list[Waiting] = []
     sessions_aside: list[Aside] = []
+    late_erasures: int = 0
+    """Ordered more than `LATE` ago and not done."""
     tables: list[Size] = []
     problems: list[str] = []
     warnings: list[str] = []
@@ -164,6 +167,7 @@ async def _from_postgres(
         waiting = await conn.fetch(DELIVERIES["count_deliveries"])
         status.deliveries = [Waiting(*row) for row in waiting]
         status.sessions_aside = [Aside(*row) for row in await conn.fetch(STATUS["sessions_aside"], NAMED)]
+        status.late_erasures = await conn.fetchval(STATUS["late_erasures"], LATE)
         tables = await conn.fetch(STATUS["tables"])
         status.tables = [Size(row["name"], row["days"], row["rows"], row["size"]) for row in tables]
 
@@ -242,6 +246,9 @@ def _left_over(status: Status) -> Iterator[str]:
     """What waits for somebody."""
     if letters := sum(one.number for one in status.dead_letters):
         yield f"{letters:,} dead letter{'s' if letters > 1 else ''}: python -m jobs dead list"
+    if late := status.late_erasures:
+        minutes = f"{LATE.total_seconds() / 60:.0f} min"
+        yield f"{late:,} erasure{'s' if late > 1 else ''} not done after {minutes}: GET /v1/admin/erasures"
     if dead := sum(one.number for one in status.deliveries if one.status == "dead"):
         yield f"{dead:,} dead deliver{'ies' if dead > 1 else 'y'}: python -m jobs effects list --status dead"
     if aside := sum(one.number for one in status.sessions_aside):

@@ -19,3 +19,6 @@ GROUP BY 1 ORDER BY 1;
 SELECT reason, count(*) AS number, min(since) AS since, min(due_at) AS due_at,
     (array_agg(session_id ORDER BY since, session_id))[:$1] AS first
 FROM sessions_aside GROUP BY reason ORDER BY reason;
+
+-- name: late_erasures
+SELECT count(*) FROM erasures WHERE done_at IS NULL AND requested_at < now() - $1::interval;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,16 @@ async def test_a_job_that_does_not_run_is_told(pipe: Service, operator: Operator
     ran = await operator.run("status")
     assert ran.code == 0
     assert "warning  the scheduled job drop_days should have run 20 min ago" in ran.out
+
+
+async def test_an_erasure_that_is_not_done_is_told(pipe: Service, operator: Operator) -> None:
+    await beat(pipe)
+    query = "INSERT INTO erasures (person, user_id, requested_at) VALUES ($1, 'ann', now() - $2::interval)"
+    for person, minutes in (("a", 16), ("b", 5)):
+        await pipe.sql.execute(query, person, timedelta(minutes=minutes))
+    ran = await operator.run("status")
+    assert ran.code == 0
+    assert "warning  1 erasure not done after 15 min: GET /v1/admin/erasures" in ran.out
 
 
 async def test_lag_is_a_problem_and_a_dead_letter_a_warning(pipe: Service, operator: Operator) -> None:

@@ -157,7 +157,7 @@ function ranges(name, parameters) {
 async function load(mine) {
   const { view, parameters, abort } = mine;
   clearTimeout(mine.timer);
-  const context = { parameters, kept: mine.kept, signal: abort.signal, reload: () => mine === shown && load(mine), go: (more) => void (location.hash = to(mine.name, { ...parameters, ...more })), show: (data) => mine === shown && draw(mine, context, data) };
+  const context = { parameters, kept: mine.kept, signal: abort.signal, reload: () => { if (mine === shown) load(mine); watchPipe(); }, go: (more) => void (location.hash = to(mine.name, { ...parameters, ...more })), show: (data) => mine === shown && draw(mine, context, data) };
   try {
     const data = await view.load(context);
     if (mine === shown) draw(mine, context, data);

@@ -85,13 +85,15 @@ export function say(words) {
   say.timer = setTimeout(() => fill(said), 6000);
 }
 
-/** A dialog with buttons: [words, class, done]; closes with Escape. */
+/** A dialog with buttons, [words, class, done] or elements; closes with Escape. */
 export function dialog(title, inside, buttons, close = "Close") {
   const box = h("dialog", { "aria-label": title, onclose: () => box.remove() },
     h("h2", null, title), inside,
     h("div", { class: "row" }, h("button", { type: "button", autofocus: true, onclick: () => box.close() }, close),
-      buttons.map(([words, sort, done]) =>
-        h("button", { type: "button", class: sort, onclick: () => { box.close(); done(); } }, words))));
+      buttons.map((one) => (one instanceof Element ? one : pressed(...one)))));
+  function pressed(words, sort, done) {
+    return h("button", { type: "button", class: sort, onclick: () => { box.close(); done(); } }, words);
+  }
   document.body.append(box);
   box.showModal();
   return box;

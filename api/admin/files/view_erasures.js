@@ -54,7 +54,7 @@ function order(context) {
   const field = (id, words) => h("input", { id, type: "text", autocomplete: "off", spellcheck: "false", maxlength: "128", "aria-describedby": "erase-words", oninput: check, "aria-label": words });
   const first = field("erase-user", "User id");
   const second = field("erase-again", "The same id once more");
-  const button = h("button", { class: "danger", type: "submit", disabled: true }, "Erase for ever");
+  const button = h("button", { class: "danger", type: "submit", form: "erase-form", disabled: true }, "Erase for ever");
   function check() {
     const isSame = first.value !== "" && first.value === second.value;
     button.disabled = !isSame;
@@ -74,10 +74,10 @@ function order(context) {
       button.disabled = false;
     }
   };
-  const box = dialog("Erase a person", h("form", { onsubmit: submit },
+  const box = dialog("Erase a person", h("form", { id: "erase-form", onsubmit: submit },
     h("p", { id: "erase-words" }, "All that is held of this user goes: sessions, progress, certificates, usage, effects. Whatever comes of them later is dropped, for ever. This cannot be taken back."),
     h("div", { class: "field" }, h("label", { for: "erase-user" }, "User id"), first),
     h("div", { class: "field" }, h("label", { for: "erase-again" }, "The same id once more"), second),
-    said, h("div", { class: "row" }, button)), [], "Cancel");
+    said), [button], "Cancel");
   first.focus();
 }

@@ -21,9 +21,6 @@ SELECT session_id, received_at FROM user_sessions WHERE session_id = ANY($1::tex
 -- name: count_for_nothing
 UPDATE session_rollups SET counted = $2 WHERE session_id = ANY($1::text[]);
 
--- name: noted_metrics
-SELECT metrics FROM tracking_changes WHERE metrics IS NOT NULL;
-
 -- name: wrong_visitor_hours
 SELECT visitor, hour, sessions FROM visitor_hours
 EXCEPT SELECT visitor COLLATE "C", hour, count(*)::int FROM session_rollups GROUP BY 1, 2 ORDER BY 1, 2;
@@ -40,7 +37,10 @@ INSERT INTO visitor_hours (visitor, hour, sessions)
 SELECT visitor COLLATE "C", hour, count(*)::int FROM session_rollups GROUP BY 1, 2;
 
 -- name: load_rollups
-SELECT grain, measure, start, key, n, total, most FROM rollups;
+SELECT grain, measure, start, key, n, total, most FROM rollups WHERE grain <> 'all' ORDER BY start;
+
+-- name: load_all_time
+SELECT grain, measure, start, key, n, total, most FROM rollups WHERE grain = 'all';
 
 -- name: set_most
 UPDATE rollups r SET most = k.most
@@ -50,14 +50,35 @@ WHERE r.grain = k.grain COLLATE "C" AND r.measure = k.measure COLLATE "C" AND r.
     AND r.key = k.key COLLATE "C";
 
 -- name: read_counted
-SELECT counted FROM session_rollups;
+SELECT hour, counted FROM session_rollups ORDER BY hour;
 
--- name: read_visitors
--- bots are counted among nobody
-SELECT DISTINCT visitor, hour FROM session_rollups WHERE visitor NOT LIKE 'bot:%' ORDER BY visitor, hour;
+-- name: reckon_visitors
+-- active hours or days ($1) with the one before; bots are counted among nobody
+SELECT start, coalesce(extract(epoch FROM before)::bigint::text, '') AS key, count(*) AS n
+FROM (
+    SELECT start, lag(start) OVER (PARTITION BY visitor ORDER BY start) AS before
+    FROM (
+        SELECT DISTINCT visitor, date_trunc($1::text, hour, 'UTC') AS start FROM session_rollups
+        WHERE visitor NOT LIKE 'bot:%'
+    ) active
+) a WHERE start >= $2::timestamptz GROUP BY 1, 2 ORDER BY 1;
+
+-- name: reckon_cohorts
+-- visitors by the week of their first session, and the weeks behind it in which they had one
+SELECT first AS start, ((extract(epoch FROM week - first)) / 604800)::int::text AS key, count(*) AS n
+FROM (
+    SELECT week, min(week) OVER (PARTITION BY visitor) AS first
+    FROM (
+        SELECT DISTINCT visitor, date_trunc('week', hour, 'UTC') AS week FROM session_rollups
+        WHERE visitor NOT LIKE 'bot:%'
+    ) active
+) a GROUP BY 1, 2 ORDER BY 1;
 
 -- name: read_metrics
-SELECT metric_name, value, additional_data::text, at FROM performance_metrics;
+-- what is noted comes first, and of the same moment: a batch writes both
+SELECT metric_name, value, additional_data::text AS data, at, NULL::text AS noted FROM performance_metrics
+UNION ALL SELECT NULL, NULL, NULL, NULL, metrics::text FROM tracking_changes WHERE metrics IS NOT NULL
+ORDER BY at NULLS FIRST;
 
 -- name: page_days
 SELECT day FROM (

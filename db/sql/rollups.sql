@@ -56,8 +56,8 @@ SELECT
 FROM unnest($1::text[]) AS k (id) JOIN user_sessions ON session_id = k.id COLLATE "C";
 
 -- name: roll_facts
--- every fact of these sessions that is counted; by subject, which the primary keys begin with, and by arrival, so that
--- days before the session are not looked at
+-- every fact of these sessions that is counted, of each in order; by subject, which the primary keys begin with, and by
+-- arrival, so that days before the session are not looked at
 SELECT f.* FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (subject, session_id, since)
 CROSS JOIN LATERAL (
     SELECT i.session_id, extract(epoch FROM i.at)::double precision AS at, i.id, 'interaction.recorded' AS kind,
@@ -76,7 +76,7 @@ CROSS JOIN LATERAL (
     SELECT m.session_id, extract(epoch FROM m.at)::double precision, m.id, 'metric.recorded', m.metric_name, NULL
     FROM performance_metrics m WHERE m.subject = k.subject COLLATE "C" AND m.session_id = k.session_id
         AND m.received_at >= k.since
-) f;
+) f ORDER BY f.session_id COLLATE "C", f.at, f.id COLLATE "C";
 
 -- name: final_configurations
 -- the newest configuration of each session

@@ -6,16 +6,21 @@ what its sessions count for, and an action that comes late moves only the differ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from jobs.analytics.cells import BOT, Base, Count, bucket, finest, parts, price_bucket, several, short
 from jobs.analytics.funnel_catalog import Funnel
-from jobs.analytics.funnels import Done, taken
+from jobs.analytics.funnels import Done, Progress
 from jobs.tracking.session import Session
 
 NEXT_MOST: Final = 200
 """Steps of a session that paths look at: more are a machine's."""
+CHOICES_MOST: Final = 1000
+"""Categories of a session whose choices are counted: more are a machine's."""
+LATEST: Final = 20
+"""Newest actions that are told."""
 _PATHS: Final = {"interaction.recorded", "page.viewed"}
 START, END = "start", "end"
 """How an answer tells them; a key has null, since a category may be named so, too."""
@@ -38,17 +43,49 @@ def visitor(session: Session) -> str:
     return "session:" + session.session_id
 
 
-def of(session: Session, facts: Sequence[Done], final: str | None, funnels: Sequence[Funnel]) -> Counts:
-    """What a session counts for. `facts` are ordered by (at, id); `final`: digest of its last configuration."""
-    counts = of_row(session, final)
-    at = finest("sessions", session.at.timestamp())
-    for done in facts:
-        _count(counts, Base("actions", finest("actions", done.at), done.kind))
-    for category, value in _chosen(facts).items():
-        _count(counts, Base("choice", at, several(short(category), short(value))))
-    _path(counts, facts, at)
-    _funnels(counts, facts, at, funnels)
-    return counts
+class Reckoning:
+    """What one session counts for, taken up fact by fact in the order of (at, id)."""
+
+    def __init__(self, session: Session, funnels: Sequence[Funnel]) -> None:
+        self.newest: deque[Done] = deque(maxlen=LATEST)
+        self._session, self._at = session, finest("sessions", session.at.timestamp())
+        self._counts: Counts = {}
+        self._chosen: dict[str, str] = {}
+        self._funnels = [Progress(funnel) for funnel in funnels]
+        self._steps = 0
+        self._before: str | None = None
+
+    def take(self, done: Done) -> None:
+        """The next fact."""
+        self.newest.append(done)
+        _count(self._counts, Base("actions", finest("actions", done.at), done.kind))
+        for funnel in self._funnels:
+            funnel.take(done)
+        if done.name is None:
+            return
+        if done.kind in _PATHS:
+            self._step(done.name)
+        if done.value is not None and (len(self._chosen) < CHOICES_MOST or done.name in self._chosen):
+            self._chosen[done.name] = done.value
+
+    def _step(self, name: str) -> None:
+        """To another category or page, or further in the same."""
+        self._steps += 1
+        step = short(name)
+        if self._steps <= NEXT_MOST and step != self._before:
+            _count(self._counts, Base("next", self._at, several(self._before, step)))
+            self._before = step
+
+    def counts(self, final: str | None) -> Counts:
+        """All that it counts for; `final`: digest of its last configuration."""
+        counts = of_row(self._session, final) | self._counts
+        for category, value in self._chosen.items():
+            _count(counts, Base("choice", self._at, several(short(category), short(value))))
+        if self._steps:
+            _count(counts, Base("next", self._at, several(self._before, None)))
+        for funnel in self._funnels:
+            _entered(counts, funnel, self._at)
+        return counts
 
 
 def of_row(session: Session, final: str | None) -> Counts:
@@ -114,34 +151,13 @@ def duration(session: Session) -> int:
     return max(0, round((until - session.at).total_seconds() * 1000))
 
 
-def _chosen(facts: Sequence[Done]) -> Mapping[str, str]:
-    """The last selection of each category."""
-    return {
-        done.name: done.value
-        for done in facts
-        if done.kind == "interaction.recorded" and done.name is not None and done.value is not None
-    }
-
-
-def _path(counts: Counts, facts: Sequence[Done], at: int) -> None:
-    """Each step to another category or page; what follows it, and what precedes the first."""
-    before = None
-    steps = [short(done.name) for done in facts if done.kind in _PATHS and done.name is not None][:NEXT_MOST]
-    for step in [*steps, None] if steps else ():
-        if step != before:
-            _count(counts, Base("next", at, several(before, step)))
-            before = step
-
-
-def _funnels(counts: Counts, facts: Sequence[Done], at: int, funnels: Sequence[Funnel]) -> None:
+def _entered(counts: Counts, funnel: Progress, at: int) -> None:
     """The steps that were entered, and how long it took from each to the next, in milliseconds."""
-    for funnel in funnels:
-        times = taken(funnel, facts)
-        for number, when in enumerate(times):
-            _count(counts, Base("funnel:" + funnel.name, at, str(number)))
-            if number:
-                gap = bucket(round((when - times[number - 1]) * 1000))
-                _count(counts, Base("gap:" + funnel.name, at, several(number - 1, gap)))
+    for number, when in enumerate(funnel.times):
+        _count(counts, Base("funnel:" + funnel.name, at, str(number)))
+        if number:
+            gap = bucket(round((when - funnel.times[number - 1]) * 1000))
+            _count(counts, Base("gap:" + funnel.name, at, several(number - 1, gap)))
 
 
 def _count(counts: Counts, base: Base, value: int = 0) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from jobs.analytics.funnel_catalog import Funnel, Step
+from jobs.analytics.funnel_catalog import Funnel
 
 
 class Done(NamedTuple):
@@ -21,30 +20,32 @@ class Done(NamedTuple):
     """What was selected."""
 
 
-def matches(step: Step, done: Done) -> bool:
-    """Whether a fact is this step."""
-    return (
-        step.kind in {None, done.kind}
-        and step.named in {None, (done.kind, done.name)}
-        and step.value in {None, done.value}
-    )
-
-
-def taken(funnel: Funnel, facts: Sequence[Done]) -> list[float]:
-    """When each step was taken, up to the first that was not; `facts` are in order.
+class Progress:
+    """How far one session came in a funnel, fact by fact in their order.
 
     A step is the earliest fact behind that of the step before it, and lies within the window from the first step on.
     The beginning of the session is its first fact, which may be the next step, too.
     """
-    times: list[float] = []
-    left: Iterator[Done] = iter(facts)
-    for step in funnel.steps:
-        found = (facts[0] if facts else None) if step.is_beginning else _next(step, left)
-        if found is None or (times and found.at > times[0] + funnel.window):
-            break
-        times.append(found.at)
-    return times
 
+    def __init__(self, funnel: Funnel) -> None:
+        self.name = funnel.name
+        self.times: list[float] = []
+        """When each step was taken, up to the first that was not."""
+        self._window = funnel.window
+        self._asked = [(step.is_beginning, step.kind, step.named, step.value) for step in funnel.steps]
 
-def _next(step: Step, left: Iterator[Done]) -> Done | None:
-    return next((done for done in left if matches(step, done)), None)
+    def take(self, done: Done) -> None:
+        """The next fact."""
+        times, asked = self.times, self._asked
+        if not times and asked[0][0]:
+            times.append(done.at)
+        if len(times) == len(asked):
+            return
+        _, kind, named, value = asked[len(times)]
+        if (
+            (kind is None or kind == done.kind)
+            and (named is None or named == (done.kind, done.name))
+            and (value is None or value == done.value)
+            and (not times or done.at <= times[0] + self._window)
+        ):
+            times.append(done.at)

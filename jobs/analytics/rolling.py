@@ -17,7 +17,8 @@ import msgspec
 from jobs import catalog as catalogs
 from jobs.analytics import aside, cells, counting, metrics, recounting
 from jobs.analytics.aside import Fault
-from jobs.analytics.counting import LATEST, QUERIES, Latest
+from jobs.analytics.counted import LATEST
+from jobs.analytics.counting import QUERIES, Latest
 from jobs.analytics.funnel_catalog import Funnel, funnels
 from jobs.analytics.recounting import Sums, moment
 

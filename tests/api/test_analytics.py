@@ -26,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 
 BASE = "/api/admin/analytics"
 PATHS = (
+    *("overview?bots=include", "sessions"),
     *("overview", "conversion-funnel", "popular-configs", "performance", "retention", "paths", "real-time"),
     "user-journey?sessionId=s-1",
 )
@@ -61,10 +62,10 @@ async def told(service: Service, *actions: dict[str, Any]) -> None:
     await rolled(service)
 
 
-async def ask(service: Service, path: str, **query: str) -> Answer:
-    """By an admin."""
+async def ask(service: Service, path: str, *, by: str | None = None, **query: str) -> Answer:
+    """By an admin; who asks often brings a key, since look-ups of new ones are bounded."""
     given = "&".join(f"{name}={quote(value, safe='%' if value == '%ff' else '')}" for name, value in query.items())
-    return await service.get(f"{BASE}/{path}{'?' if given else ''}{given}", by=await service.make_key("admin"))
+    return await service.get(f"{BASE}/{path}{'?' if given else ''}{given}", by=by or await service.make_key("admin"))
 
 
 def click(session: str, category: str, at: datetime, value: str | None = None, **more: Any) -> dict[str, Any]:
@@ -147,21 +148,27 @@ async def test_who_may_ask(service: Service) -> None:
         assert (await service.ask("POST", path, {}, by=admin)).status == 405, path
 
 
+RANGED = ("overview", "conversion-funnel", "performance", "paths", "sessions")
+"""Answers of a range of time."""
+RANGES: tuple[dict[str, str], ...] = (
+    {"from": "2026-11-02T00:00:00Z", "to": "2026-11-01T00:00:00Z"},
+    {"from": "2026-11-01T00:00:00Z", "to": "2026-11-01T00:00:00Z"},
+    {"from": "1926-11-01T00:00:00Z", "to": "2026-11-01T00:00:00Z"},
+    {"from": "2126-11-01T00:00:00Z"},
+    {"to": "2026-11-01T00:00:00Z"},
+    {"from": "2026-11-01T00:00:00"},
+    {"from": "0001-01-01T00:00:00Z", "to": "0001-01-02T00:00:00Z"},
+    {"timeRange": "7d", "from": "2026-11-01T00:00:00Z"},
+    {"timeRange": "1y"},
+    {"timeRange": "<b>7d</b>"},
+)
 BAD = [
-    ("overview", {"from": "2026-11-02T00:00:00Z", "to": "2026-11-01T00:00:00Z"}),
-    ("overview", {"from": "2026-11-01T00:00:00Z", "to": "2026-11-01T00:00:00Z"}),
-    ("overview", {"from": "1926-11-01T00:00:00Z", "to": "2026-11-01T00:00:00Z"}),
-    ("overview", {"from": "2126-11-01T00:00:00Z"}),
-    ("overview", {"to": "2026-11-01T00:00:00Z"}),
-    ("overview", {"from": "2026-11-01T00:00:00"}),
-    ("overview", {"from": "0001-01-01T00:00:00Z", "to": "0001-01-02T00:00:00Z"}),
-    ("overview", {"timeRange": "7d", "from": "2026-11-01T00:00:00Z"}),
-    ("overview", {"timeRange": "1y"}),
+    *((path, query) for path in RANGED for query in RANGES),
     ("conversion-funnel", {"funnel": "nobodys"}),
     ("user-journey", {}),
     *(
         (path, {"limit": limit})
-        for path in ("popular-configs", "paths")
+        for path in ("popular-configs", "paths", "sessions")
         for limit in ("-1", "0", "1000000000", "x", "")
     ),
     *((path, {"bots": text}) for path in COUNTED for text in ("yes", "1", "INCLUDE", "exclude,include", *HOSTILE)),
@@ -174,8 +181,9 @@ BAD = [
 
 
 async def test_what_is_refused_says_where(service: Service) -> None:
+    key = await service.make_key("admin")
     for path, query in BAD:
-        answer = await ask(service, path, **query)
+        answer = await ask(service, path, by=key, **query)
         assert (answer.status, answer.error["code"]) == (400, "invalid_parameter"), (path, query, answer)
         assert answer.error["details"]["path"] in {
             "from",
@@ -190,17 +198,36 @@ async def test_what_is_refused_says_where(service: Service) -> None:
 
 
 async def test_strange_names_are_just_not_there(service: Service) -> None:
+    key = await service.make_key("admin")
     for text in HOSTILE[:-1]:
-        assert (await ask(service, "user-journey", sessionId=text)).status == 404, text
-        answer = await ask(service, "performance", metric=text)
+        assert (await ask(service, "user-journey", by=key, sessionId=text)).status == 404, text
+        answer = await ask(service, "performance", by=key, metric=text)
         assert answer.status == 200, (text, answer)
         assert (answer.body["count"], answer.body["p99"]) == (0, None), text
-    for query in ({"from": "2100-01-01T00:00:00Z", "to": "2100-02-01T00:00:00Z"}, {"from": "1990-01-01T00:00:00Z"}):
-        if "to" not in query:
-            query["to"] = "1990-12-31T00:00:00Z"
+
+
+async def test_nothing_happened_in_the_past_and_in_the_future(service: Service) -> None:
+    key = await service.make_key("admin")
+    for year in (1990, 2100):
+        query = {"by": key, "from": f"{year}-01-01T00:00:00Z", "to": f"{year}-12-31T00:00:00Z"}
         answer = await ask(service, "overview", **query)
         assert (answer.status, answer.body["sessions"], answer.body["conversionRate"]) == (200, 0, 0.0)
         assert {one["sessions"] for one in answer.body["series"]} == {0}
+        funnel = (await ask(service, "conversion-funnel", **query)).body
+        assert {(step["entered"], step["medianTimeToNextMs"]) for step in funnel["steps"]} == {(0, None)}
+        paths = (await ask(service, "paths", **query)).body
+        assert (paths["steps"], paths["missedAtMost"]) == ([], 0)
+        figures = (await ask(service, "performance", **query)).body
+        assert (figures["count"], figures["mean"], figures["paths"]) == (0, None, [])
+
+
+async def test_a_configuration_of_a_megabyte_is_refused(service: Service) -> None:
+    large = {"a": "x" * 1024 * 1024}
+    answer = await service.send(saved("s-1", large, datetime.now(UTC)))
+    assert (answer.status, answer.error["code"], answer.error["details"]["path"]) == (422, "too_large", "$.data")
+    body = {"sessionId": "s-1", "configuration": large, "trigger": "auto_save"}
+    answer = await service.ask("POST", "/api/sessions/save-config", body)
+    assert (answer.status, answer.error["code"]) == (422, "too_large"), answer
 
 
 async def test_hostile_content_is_counted_and_shown_as_it_is(ours: Service) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from db import stored_catalog
 from jobs import catalog as catalogs
 from jobs.action import BOT, Action
-from jobs.analytics import answers, cells, conversion, counting, overview, paths, performance, popular, rolling
+from jobs.analytics import answers, cells, conversion, counted, counting, overview, paths, performance, popular, rolling
 from jobs.analytics.answers import Span
 from tests.jobs import oracle
 from tests.jobs.making import NOW, cuts, make, named, wandering
@@ -287,6 +287,43 @@ async def test_a_late_action_revises_its_day(conn: asyncpg.Connection) -> None:
     assert tuple(await conn.fetchrow(query, day.date())) == (3, 2, '{"x": 1, "colour": 1}', 1)
     await rolled(conn)
     assert await conn.fetchval("SELECT revision FROM daily_analytics WHERE day = $1", day.date()) == 1
+
+
+@pytest.mark.parametrize("turn", [1, 7])
+async def test_facts_that_are_taken_up_in_turns_count_the_same(
+    catalogued: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, turn: int
+) -> None:
+    conn, rng = catalogued, random.Random(3)
+    chose = [{"eventType": "selection", "category": c, "selectionValue": v} for c in ("size", "colour") for v in "ab"]
+    saved = {"configuration": {"a": 1}, "trigger": "order_attempt"}
+    actions = [
+        make(
+            f"a{n}", data=rng.choice(chose), at=NOW - timedelta(seconds=rng.randrange(60)), session_id=rng.choice("st")
+        )
+        for n in range(40)
+    ]
+    actions += [make(f"c{n}", "configuration.saved", saved, at=NOW, session_id="s") for n in range(3)]
+    found = []
+    for size in (1000, turn):
+        monkeypatch.setattr(counting, "TURN", size)
+        monkeypatch.setattr(counting, "TURN_BYTES", size)
+        async with savepoint(conn):
+            await record(conn, actions)
+            await rolled(conn)
+            found.append(await rows(conn))
+    assert found[0] == found[1]
+
+
+async def test_a_machine_s_choices_are_counted_up_to_a_bound(
+    conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counted, "CHOICES_MOST", 2)
+    for n, (category, value) in enumerate(["ax", "bx", "cx", "ay", "cy"]):
+        data = {"eventType": "selection", "category": category, "selectionValue": value}
+        await record(conn, [make(f"a{n}", data=data, at=NOW + timedelta(seconds=n), session_id="s")])
+    await rolled(conn)
+    told = (await popular.read(conn, 10))["categories"]
+    assert [(one["category"], one["values"][0]["value"]) for one in told] == [("a", "y"), ("b", "x")]
 
 
 async def test_a_pass_that_dies_changes_nothing(conn: asyncpg.Connection) -> None:

@@ -20,7 +20,7 @@ from bench.fill.people import Who
 from bench.fill.shapes import Shape
 from db import connect, days, sql
 from jobs import catalog as catalogs
-from jobs.analytics import activity, cells, metrics, rebuilding
+from jobs.analytics import activity, cells, metrics
 from jobs.analytics.cells import DAY, HOUR, MINUTE, Base, Count
 from jobs.analytics.funnel_catalog import funnels
 from jobs.analytics.recounting import Sums, moment
@@ -30,6 +30,7 @@ from jobs.tracking.session import COLUMNS, IDLE
 
 QUERIES: Final = sql.load((Path(__file__).parent / "fill.sql").read_text())
 ROLLING: Final = sql.read("rollups")
+READING: Final = sql.read("rebuilding")
 DAYS: Final = 90
 CHUNK: Final = 10_000
 LONG_ONES: Final = 50_000
@@ -137,7 +138,7 @@ class Fill:
             cells.add(self.sums.counts, activity.of(hours))
             if done % 20_000 == 0:
                 self.moved(-1, f"{done:,} of {len(self.hours):,} visitors")
-        await conn.execute(rebuilding.READING["fill_visitor_hours"], timeout=600)
+        await conn.execute(READING["fill_visitor_hours"], timeout=600)
 
     async def _rollups(self, conn: asyncpg.Connection, made: Sequence[Shape]) -> None:
         bodies = dict(shape.configuration for shape in made if shape.configuration is not None)

@@ -7,7 +7,7 @@ what its sessions count for, and an action that comes late moves only the differ
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from jobs.analytics.cells import BOT, Base, Count, bucket, finest, parts, price_bucket, several, short
@@ -86,6 +86,14 @@ class Reckoning:
         for funnel in self._funnels:
             _entered(counts, funnel, self._at)
         return counts
+
+
+def of(session: Session, facts: Iterable[Done], final: str | None, funnels: Sequence[Funnel]) -> Counts:
+    """What a session counts for; `facts` are ordered by (at, id)."""
+    reckoning = Reckoning(session, funnels)
+    for done in facts:
+        reckoning.take(done)
+    return reckoning.counts(final)
 
 
 def of_row(session: Session, final: str | None) -> Counts:

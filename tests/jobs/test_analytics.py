@@ -318,7 +318,7 @@ async def test_a_machine_s_choices_are_counted_up_to_a_bound(
     conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counted, "CHOICES_MOST", 2)
-    for n, (category, value) in enumerate(["ax", "bx", "cx", "ay", "cy"]):
+    for n, (category, value) in enumerate([("a", "x"), ("b", "x"), ("c", "x"), ("a", "y"), ("c", "y")]):
         data = {"eventType": "selection", "category": category, "selectionValue": value}
         await record(conn, [make(f"a{n}", data=data, at=NOW + timedelta(seconds=n), session_id="s")])
     await rolled(conn)

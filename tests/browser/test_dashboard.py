@@ -340,6 +340,7 @@ async def test_an_api_that_fails_is_told(operator: Operator) -> None:
     await operator.page.until(READY)
     text = await operator.goes("journeys?session=nobody")
     assert "there is no such session" in text
+    assert await operator.page.js("document.querySelector('.failed a').getAttribute('href')") == "#/journeys?range=30d"
     await operator.page.do("Network.setBlockedURLs", urls=["*/api/admin/analytics/*"])
     assert "does not answer" in await operator.goes("paths?range=7d")
     await operator.page.do("Network.setBlockedURLs", urls=[])

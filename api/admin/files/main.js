@@ -2,7 +2,7 @@
 
 import { ask, isSignedIn, onRefused, signIn, signOut } from "./api.js";
 import { fill, h, svg, to } from "./dom.js";
-import { clock, count, moment, range } from "./format.js";
+import { clock, count, moment, range, short } from "./format.js";
 import { NAVIGATION, VIEWS } from "./views.js";
 
 const RANGES = ["24h", "7d", "30d", "90d"];
@@ -95,8 +95,8 @@ async function watchPipe() {
   marks = {};
   const letters = pipe.deadLetters.reduce((sum, one) => sum + one.number, 0);
   const dead = pipe.deliveries.filter((one) => one.status === "dead").reduce((sum, one) => sum + one.number, 0);
-  if (letters) marks.dead = h("span", { class: "mark" }, String(letters));
-  if (dead) marks.effects = h("span", { class: "mark" }, String(dead));
+  if (letters) marks.dead = h("span", { class: "mark" }, short(letters));
+  if (dead) marks.effects = h("span", { class: "mark" }, short(dead));
   if (pipe.problems.length) marks.pipe = h("span", { class: "mark bad" }, String(pipe.problems.length));
   navigation(shown.name, shown.parameters.range, marks);
 }
@@ -191,7 +191,7 @@ function draw(mine, context, data, problem = null) {
     return;
   }
   if (problem) {
-    fill(place, failed(problem, () => { place.setAttribute("aria-busy", "true"); load(mine); }));
+    fill(place, failed(problem, mine, () => { place.setAttribute("aria-busy", "true"); load(mine); }));
     return;
   }
   mine.data = data;
@@ -210,10 +210,12 @@ function current(data) {
   return [span, through].filter(Boolean).join(" · ");
 }
 
-function failed(problem, retry) {
+function failed(problem, { name, view, parameters }, retry) {
   const words = problem.code === undefined ? "This view could not show the answer." : problem.message;
   return h("section", { class: "card failed", role: "alert" }, h("strong", null, problem.status === 404 ? "Not found" : "That did not work"),
-    h("p", { class: "given" }, words), h("button", { type: "button", onclick: retry, "data-key": "retry" }, "Try again"));
+    h("p", { class: "given" }, words),
+    h("div", { class: "row" }, h("button", { type: "button", onclick: retry, "data-key": "retry" }, "Try again"),
+      problem.status === 404 && h("a", { href: to(name, { range: parameters.range }) }, `Back to ${view.title}`)));
 }
 
 onRefused(showSignIn);

@@ -25,7 +25,7 @@ from db import embedded
 from db.embedded import Urls
 
 EXAMPLES = """examples:
-  python -m bench                        everything, about 10 minutes with the peers
+  python -m bench                        everything, a quarter of an hour with the peers
   python -m bench --only single drain    some rows
   SCALE=10000000 python -m bench --only scale
   python -m bench --json figures.json    the figures for docs/performance.md"""

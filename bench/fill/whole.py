@@ -18,7 +18,7 @@ async def fill(database_url: str, sessions: int, now: datetime, moved: Moved) ->
     sums = Sums({}, {})
     own_metrics.add(sums, DAYS, now)
     await numbers.save(conn, sums, now, moved)
-    await others.fill(conn, sessions // 10, now, moved)
+    await others.fill(conn, sessions // 10, now, lambda _done, name: moved(-1, name))
     moved(-1, "vacuum")
     await conn.execute("VACUUM ANALYZE", timeout=1800)
     await conn.close()

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         0.2, ge=0, description="p95 in seconds of unwaited writes above which clicks and metrics are shed; 0: never"
     )
     backlog_limit: int = Field(1 << 30, ge=1 << 16, description="bytes of unapplied actions before 503")
-    batch_actions: int = Field(5000, ge=1, le=50_000, description="actions applied in one transaction, about")
+    batch_actions: int = Field(10_000, ge=1, le=50_000, description="actions applied in one transaction, about")
     drain_connections: int = Field(4, ge=1, le=64, description="Postgres connections of one worker's drain")
     apply_timeout: float = Field(30.0, gt=0, description="seconds after which a batch is given up and tried again")
     dedupe_days: int = Field(7, ge=7, le=90, description="days in which a repeated id counts once")

@@ -63,6 +63,8 @@ class Applied:
     generation: str = ""
     items: list[Item] = field(default_factory=list)
     entries: int = 0
+    oldest: datetime | None = None
+    """When the first of the items arrived, if there are any."""
     fresh: list[Action] = field(default_factory=list)
     duplicates: list[Action] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
@@ -379,10 +381,9 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
-def since(items: Sequence[Item], days: int, now: datetime) -> datetime:
-    """The arrival before which a first copy cannot lie, for ids of up to `days` days.
+def since(oldest: datetime, days: int, now: datetime) -> datetime:
+    """The arrival before which no first copy of what arrived at `oldest` or later can lie, for ids of `days` days.
 
     A host whose clock is ahead must not shorten them, and one whose clock is far behind not run out of the calendar.
     """
-    oldest = min([action.received_at for _, action, _ in items])
     return max(min(oldest, now), now - PAST) - timedelta(days=days)

@@ -107,7 +107,8 @@ async def run(
 async def _apply(conn: asyncpg.Connection, cursor: Cursor, done: Applied, dedupe_days: int, replay: bool) -> None:
     if not done.items:
         return
-    since = apply.since(done.items, dedupe_days, datetime.now(UTC))
+    done.oldest = min([action.received_at for _, action, _ in done.items])
+    since = apply.since(done.oldest, dedupe_days, datetime.now(UTC))
     try:
         if cursor.isolate:
             await apply.isolate(conn, done.items, since, replay, done)

@@ -165,9 +165,8 @@ class Drain:
             for kind, number in Counter([action.kind for action in actions]).items():
                 counter.labels(kind).inc(number)
         metrics.ERASED.inc(done.erased)
-        if done.items:
-            oldest = min([action.received_at for _, action, _ in done.items])
-            metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
+        if done.oldest is not None:
+            metrics.FRESHNESS.observe(max(0.0, (datetime.now(UTC) - done.oldest).total_seconds()))
         for effect in done.effects:
             metrics.EFFECTS.labels(effect.type).inc()
         # One line for all of a batch that are alike: a client can send bad actions by the thousand.

@@ -104,7 +104,7 @@ async def _looked(st: Stage, conn: asyncpg.Connection, rate: float) -> list[Look
         sending = asyncio.create_task(sent)
         holding = [asyncio.create_task(_held(st, begun, pause)) for pause in (FIRST, SECOND)]
         while not sending.done() or looks[-1].waiting > 0:
-            applied = await conn.fetchval("SELECT count(*) FROM interaction_events")
+            applied = await conn.fetchval(QUERIES["applied"])
             looks.append(Look(time.perf_counter() - begun, accepted - applied, applied))
             await asyncio.sleep(LOOKS)
         rows.demand(await sending, 202)

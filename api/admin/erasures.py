@@ -11,7 +11,7 @@ from aiohttp import web
 from api import answer, form, pages, who
 from api.errors import Problem
 from db import log
-from jobs.privacy import erasure
+from jobs.privacy import receipts
 
 logger = log.get("erasures")
 LIMIT, MOST = 50, 200
@@ -32,8 +32,8 @@ async def ordered(request: web.Request) -> web.Response:
     wanted = await form.read(request, _erase)
     user_id = who.named(wanted.user_id, "userId")
     async with state.pool.acquire() as conn:
-        found = await erasure.order(conn, user_id)
-        receipt = await erasure.receipt(conn, found)
+        found = await receipts.order(conn, user_id)
+        receipt = await receipts.find(conn, found)
     logger.info("an operator ordered an erasure", id=str(found))
     return answer.fresh(receipt, {"Location": f"/v1/admin/erasures/{found}"}, 202)
 
@@ -43,7 +43,7 @@ async def listed(request: web.Request) -> web.Response:
     state = await who.operator(request)
     limit, behind = pages.number(request, "limit", LIMIT, MOST), pages.place(request.query.get("cursor"))
     async with state.pool.acquire() as conn:
-        found, following = await erasure.receipts(conn, limit, behind)
+        found, following = await receipts.page(conn, limit, behind)
     return answer.fresh({"erasures": found, "cursor": str(following) if following else None})
 
 
@@ -55,7 +55,7 @@ async def read(request: web.Request) -> web.Response:
     except ValueError:
         raise _missing() from None
     async with state.pool.acquire() as conn:
-        receipt = await erasure.receipt(conn, wanted)
+        receipt = await receipts.find(conn, wanted)
     if receipt is None:
         raise _missing()
     return answer.fresh(receipt)

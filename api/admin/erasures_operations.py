@@ -7,7 +7,7 @@ from typing import Final
 from api.admin.erasures import Erase
 from api.operation import ADMIN, BODY, BY_HEADER, JSON, Operation
 from api.schemas import TEXT, Json, fields, listed, nullable
-from jobs.privacy.erasure import Receipt
+from jobs.privacy.receipts import Receipt
 
 _LIST: Final = fields({"erasures": listed({"$ref": "#/components/schemas/Receipt"}), "cursor": nullable(TEXT)})
 

@@ -21,7 +21,7 @@ from db.settings import Settings, stop
 from jobs import rebuild
 from jobs.action import is_id
 from jobs.bar import Bar
-from jobs.privacy import erasure, export, orders
+from jobs.privacy import export, orders, receipts
 
 User = Annotated[str | None, typer.Option("--user", help="the id of a user")]
 Org = Annotated[str | None, typer.Option("--org", help="the id of an organisation")]
@@ -94,12 +94,12 @@ def erase_(
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(receipt), indent=2).decode() + "\n")
 
 
-async def _erase(user: str) -> erasure.Receipt:
+async def _erase(user: str) -> receipts.Receipt:
     settings = _settings()
     async with command.postgres() as conn, connect.redis(settings.log_url) as client:
-        ordered = await erasure.order(conn, user)
+        ordered = await receipts.order(conn, user)
         with Bar("erasing", None) as bar:
-            while (found := await erasure.receipt(conn, ordered)) is not None and found.done_at is None:
+            while (found := await receipts.find(conn, ordered)) is not None and found.done_at is None:
                 held = await orders.claim(conn, ordered)
                 if held is None:
                     bar.show(0, "somebody else does it: waiting")

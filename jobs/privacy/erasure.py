@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -21,8 +21,7 @@ from redis.asyncio import Redis
 from db import partitions, stream
 from jobs import rebuild
 from jobs.analytics import counting, metrics, rolling
-from jobs.place import Place
-from jobs.privacy import letters, sessions, tombstones, traces
+from jobs.privacy import letters, receipts, sessions, tombstones, traces
 from jobs.privacy.sessions import number
 from jobs.privacy.tombstones import QUERIES
 from jobs.tracking.family import QUERIES as TRACKING
@@ -39,64 +38,6 @@ AGAIN_SECONDS: Final = 1.0
 ROLL_SECONDS: Final = 600.0
 
 Moved = Callable[[str], None]
-
-
-class Receipt(msgspec.Struct, rename="camel"):
-    """What was erased, and when. It names nobody: `person` is a keyed digest of the user id."""
-
-    id: UUID
-    person: str
-    status: str
-    """`waiting` for a worker, `running`, `done`."""
-    stage: str | None
-    """What is being done, while it runs."""
-    tries: int
-    failure: str | None
-    """What ended the last try; a worker tries again."""
-    requested_at: datetime
-    positions: dict[str, str] | None
-    """Partition -> the position in the log up to which actions had been applied; nothing behind it was, or will be."""
-    removed: dict[str, int]
-    """Table -> rows; those of shared sessions and of organisations that stayed are not among them."""
-    done_at: datetime | None
-
-
-async def order(conn: asyncpg.Connection, user_id: str) -> UUID:
-    """Write down that somebody is to be erased; an order that is not done yet is found again."""
-    person = await name(conn, user_id)
-    while True:
-        await conn.execute(QUERIES["order_erasure"], person, user_id)
-        row = await conn.fetchrow(QUERIES["open_erasure"], person)
-        if row is not None:
-            found: UUID = row["id"]
-            return found
-
-
-async def name(conn: asyncpg.Connection, user_id: str) -> str:
-    """The digest by which a receipt knows a user."""
-    key = await conn.fetchval(QUERIES["privacy_key"])
-    return tombstones.digest(key, f"user:{user_id}").hex()
-
-
-async def receipt(conn: asyncpg.Connection, erasure: UUID) -> Receipt | None:
-    """As it stands; None when there was no such order."""
-    row = await conn.fetchrow(QUERIES["receipt"], erasure)
-    return None if row is None else _receipt(row)
-
-
-async def receipts(conn: asyncpg.Connection, limit: int, behind: Place | None) -> tuple[list[Receipt], Place | None]:
-    """The newest orders first, and where the next page begins."""
-    at = (behind.at, behind.id) if behind else (None, None)
-    rows = await conn.fetch(QUERIES["receipts"], *at, limit + 1)
-    found = [_receipt(row) for row in rows[:limit]]
-    return found, Place(found[-1].requested_at, found[-1].id) if len(rows) > limit else None
-
-
-def _receipt(row: asyncpg.Record) -> Receipt:
-    values: dict[str, Any] = dict(row)
-    for column in ("positions", "removed"):
-        values[column] = None if row[column] is None else msgspec.json.decode(row[column])
-    return Receipt(**values)
 
 
 @dataclass(slots=True)
@@ -118,7 +59,7 @@ class Erasure:
 
     async def run(self, ordered: UUID | None = None) -> UUID:
         """Everything, from where an earlier run was broken off; the id of the receipt. Raises rebuild.Busy."""
-        self.id = ordered or await order(self.conn, self.user_id)
+        self.id = ordered or await receipts.order(self.conn, self.user_id)
         self.partitions = await self.conn.fetchval(partitions.QUERIES["count_partitions"])
         await self._keep_out([self.subject])
         anonymous, found = await self._find()
@@ -160,7 +101,7 @@ class Erasure:
 
     async def _find(self) -> tuple[list[str], dict[str, str]]:
         """Their anonymous ids, which a run that is killed leaves to the next one, and their sessions."""
-        order = await self.conn.fetchrow(QUERIES["open_erasure"], await name(self.conn, self.user_id))
+        order = await self.conn.fetchrow(QUERIES["open_erasure"], await receipts.name(self.conn, self.user_id))
         anonymous = set() if order is None else set(order["anonymous_ids"])
         found: dict[str, str] = {}
         async for day in sessions.find(self.conn, self.user_id):

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from jobs.privacy import erasure
+from jobs.privacy import receipts
 from tests.api.service import Service
 from tests.jobs.commands import PATIENCE, ROOT, Operator
 from tests.jobs.test_privacy import ANN, is_clean, lived, traces
@@ -47,11 +47,11 @@ async def ended(process: asyncio.subprocess.Process, number: int, when: str) -> 
 async def test_a_kill_at_any_command_leaves_nothing_half_done(pipe: Service, operator: Operator, when: str) -> None:
     await lived(pipe, ANN, "bob")
     async with pipe.sql.acquire() as conn:
-        order = await erasure.order(conn, ANN)
+        order = await receipts.order(conn, ANN)
         async with victim(pipe) as process:
             ends, number = [await ended(process, 2, when)], 2
             while ends[-1] != "done":
-                held = await erasure.receipt(conn, order)
+                held = await receipts.find(conn, order)
                 assert held is not None
                 assert held.status in {"waiting", "running"}, ends
                 # As if the lease had run out.
@@ -60,7 +60,7 @@ async def test_a_kill_at_any_command_leaves_nothing_half_done(pipe: Service, ope
                 ends.append(await ended(process, number, when))
         assert ends == ["killed"] * (len(ends) - 1) + ["done"]
         assert len(ends) > 8
-        receipt = await erasure.receipt(conn, order)
+        receipt = await receipts.find(conn, order)
     assert await traces(pipe, ANN) == []
     assert receipt is not None
     assert (receipt.status, receipt.removed["user_sessions"], receipt.removed["interaction_events"]) == ("done", 2, 6)

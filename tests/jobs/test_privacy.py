@@ -17,7 +17,7 @@ import pytest
 from db import keys, live, stream
 from jobs.action import Action
 from jobs.analytics import rolling
-from jobs.privacy import erasure, tombstones
+from jobs.privacy import receipts, tombstones
 from jobs.privacy.erasure import Erasure
 from jobs.privacy.tombstones import Erased
 from tests.api.service import Service
@@ -98,11 +98,11 @@ async def rolled(pipe: Service) -> None:
                 done = (await rolling.roll(conn, datetime.now(UTC))).is_done
 
 
-async def erase(pipe: Service, user: str = ANN) -> erasure.Receipt:
+async def erase(pipe: Service, user: str = ANN) -> receipts.Receipt:
     """As the command does."""
     async with pipe.sql.acquire() as conn:
         done = await Erasure(conn, pipe.redis, user, 7).run()
-        found = await erasure.receipt(conn, done)
+        found = await receipts.find(conn, done)
     assert found is not None
     return found
 
@@ -263,7 +263,7 @@ async def test_who_is_killed_at_any_statement_goes_on(pipe: Service, operator: O
     assert runs > 15
     assert await traces(pipe, ANN) == []
     async with pipe.sql.acquire() as held:
-        receipt = await erasure.receipt(held, done)
+        receipt = await receipts.find(held, done)
     assert receipt is not None
     assert receipt.removed["user_sessions"] == 2
     assert receipt.removed["interaction_events"] == 6

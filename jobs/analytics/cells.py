@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -89,14 +90,23 @@ def finest(measure: str, at: float) -> int:
 def spread(counts: Mapping[Base, Count]) -> dict[Cell, Count]:
     """The cells of every measure and grain that follow from these."""
     found: dict[Cell, Count] = {}
-    for (measure, at, key), (n, total) in counts.items():
-        mark = BOT if measure.startswith(BOT) else ""
-        for name, own in _measures(measure.removeprefix(BOT), key):
-            for grain in _GRAINS.get(name.partition(":")[0], _USUAL):
-                cell = Cell(grain, mark + name, cut(at, grain), own)
-                held = found.get(cell)
-                found[cell] = Count(n, total) if held is None else Count(held.n + n, held.total + total)
+    for base, count in counts.items():
+        for cell in _cells(base):
+            held = found.get(cell)
+            found[cell] = count if held is None else Count(held.n + count.n, held.total + count.total)
     return found
+
+
+# Sessions of an hour have most of theirs in common: a pass took half as long again without.
+@lru_cache(maxsize=10_000)
+def _cells(base: Base) -> tuple[Cell, ...]:
+    measure, at, key = base
+    mark = BOT if measure.startswith(BOT) else ""
+    return tuple(
+        Cell(grain, mark + name, cut(at, grain), own)
+        for name, own in _measures(measure.removeprefix(BOT), key)
+        for grain in _GRAINS.get(name.partition(":")[0], _USUAL)
+    )
 
 
 def _measures(measure: str, key: str) -> tuple[tuple[str, str], ...]:
@@ -113,19 +123,20 @@ def _measures(measure: str, key: str) -> tuple[tuple[str, str], ...]:
 
 def difference(old: Mapping[Cell, Count], new: Mapping[Cell, Count]) -> dict[Cell, Count]:
     """What has to be added to get from `old` to `new`; nothing where they are equal."""
-    found = {
-        cell: Count(n - old[cell].n, total - old[cell].total) if cell in old else Count(n, total)
-        for cell, (n, total) in new.items()
-    }
+    found = {cell: _less(count, old[cell]) if cell in old else count for cell, count in new.items()}
     found |= {cell: Count(-n, -total) for cell, (n, total) in old.items() if cell not in new}
     return {cell: count for cell, count in found.items() if count != (0, 0)}
 
 
+def _less(count: Count, old: Count) -> Count:
+    return Count(count.n - old.n, count.total - old.total)
+
+
 def add(sums: dict[Cell, Count], more: Mapping[Cell, Count]) -> None:
     """Add `more` to `sums`."""
-    for cell, (n, total) in more.items():
+    for cell, count in more.items():
         held = sums.get(cell)
-        sums[cell] = Count(n, total) if held is None else Count(held.n + n, held.total + total)
+        sums[cell] = count if held is None else Count(held.n + count.n, held.total + count.total)
 
 
 def is_kept(cell: Cell, now: float) -> bool:

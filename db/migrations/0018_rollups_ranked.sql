@@ -63,6 +63,7 @@ SELECT array_agg(session_id), 'epoch' FROM (
 DELETE FROM rollups WHERE measure LIKE 'bot.%' OR measure IN ('bots', 'left', 'chosen', 'configured')
     OR (grain = 'week' AND measure <> 'retention');
 
+-- Choices by day are gone, which no answer read: `python -m jobs rebuild` of the older version makes them again.
 INSERT INTO rollups (grain, measure, start, key, n, total)
 SELECT 'all', 'choice', 'epoch', '[' || to_json(substr(measure, 8)) || ',' || to_json(key) || ']', n, total
 FROM rollups WHERE measure LIKE 'choice:%';

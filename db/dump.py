@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from db import postgres_server
+import asyncpg
+
+from db import connect, postgres_server
 from db.server import StartError
 
 # PostgreSQL 17 knows the first, 15.20 the second, a figure that it keeps beside each column.
@@ -31,6 +34,7 @@ def dump(url: str, *words: str) -> bytes:
 
 def backup(url: str, file: Path) -> None:
     """Dump the database into `file`, in pg_restore's format: whole, or not at all."""
+    asyncio.run(_demand_postgres_itself(url))
     draft = file.with_name(f".{file.name}.part")
     try:
         draft.touch(mode=0o600)
@@ -47,6 +51,7 @@ def restore(url: str, file: Path) -> None:
     """
     if not file.is_file():
         raise Failed(f"there is no file {file}")
+    asyncio.run(_demand_postgres_itself(url))
     env = os.environ | environment(url)
     psql = (_program("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
     words = (_program("pg_restore"), "--no-owner", "--no-privileges", "--file=-", str(file.absolute()))
@@ -68,6 +73,19 @@ def restore(url: str, file: Path) -> None:
         if into.wait() or source.wait():
             said.seek(0)
             raise Failed(said.read().decode(errors="replace").strip())
+
+
+async def _demand_postgres_itself(url: str) -> None:
+    """Both leave a connection without a search path, and a pgbouncer gives it to the next, who finds no table then."""
+    try:
+        conn = await connect.postgres(url, "milepost-dump")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError):
+        return  # pg_dump says what is wrong
+    try:
+        if conn.get_server_pid() != await conn.fetchval("SELECT pg_backend_pid()"):
+            raise Failed("this URL leads to a pgbouncer: name Postgres itself in MILEPOST_DATABASE_URL")
+    finally:
+        await conn.close(timeout=5)
 
 
 def _for_every_server(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -38,7 +38,10 @@ wanted: Final = os.environ.get("TEST_SERVERS", "")
 pooled: Final = wanted == "pooled"
 
 embedded_only = pytest.mark.skipif(bool(wanted), reason="db/schema.sql is written by the embedded PostgreSQL")
-direct_only = pytest.mark.skipif(pooled, reason="a pgbouncer answers this itself")
+direct_only = pytest.mark.skipif(
+    pooled, reason="not for a pgbouncer: it answers itself, or pg_dump would go through it"
+)
+pooled_only = pytest.mark.skipif(not pooled, reason="runs behind a pgbouncer: make oldest")
 
 
 def replace(patch: pytest.MonkeyPatch) -> None:

@@ -375,8 +375,7 @@ async def test_a_key_that_is_revoked_looks_no_more(ours: Service, monkeypatch: p
 
 async def test_answers_come_from_the_replica_where_there_is_one(settings: Settings, ours: Service) -> None:
     await told(ours, click("s-1", "nest", datetime.now(UTC)))
-    url = f"{settings.database_url}{'&' if '?' in settings.database_url else '?'}options=-c%20statement_timeout%3D20s"
-    async with running(settings.model_copy(update={"read_database_url": url})) as other:
+    async with running(settings.model_copy(update={"read_database_url": settings.database_url})) as other:
         state = other.state
         assert state.answering is state.replica is not state.pool
         for path in PATHS:

@@ -81,6 +81,7 @@ def test_help_has_an_example(command: str) -> None:
     assert f"python -m db {command}".strip() in " ".join(text.split())
 
 
+@oldest.direct_only
 def test_migrate_status_rollback(empty_database_url: str, tmp_path: Path) -> None:
     names = [path.stem for path in sorted(migrate.FOLDER.glob("*.sql"))]
     assert good("status", empty_database_url).count("missing") == len(names)

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from db import connect, days, dump, migrate, schema
+from tests import oldest
 
 ALL = [path.stem for path in sorted(migrate.FOLDER.glob("*.sql"))]
 
@@ -22,6 +23,7 @@ def test_each_migration_has_a_number_of_its_own_and_follows_the_one_before() -> 
     assert depends == ["", *(path.stem for path in paths[:-1])]
 
 
+@oldest.direct_only
 async def test_up_and_down_and_up_again(empty_database_url: str) -> None:
     conn = await connect.postgres(empty_database_url)
     before = schema.of(empty_database_url)
@@ -167,6 +169,15 @@ def test_what_an_older_server_refuses_is_not_restored_and_rows_are_left_alone() 
     assert list(dump._for_every_server([*newer, *kept, *newer])) == kept
 
 
+@oldest.pooled_only
+async def test_a_backup_through_a_pgbouncer_is_refused(database_url: str, tmp_path: Path) -> None:
+    (file := tmp_path / "milepost.dump").touch()
+    for act in (dump.backup, dump.restore):
+        with pytest.raises(dump.Failed, match="pgbouncer: name Postgres itself"):
+            await asyncio.to_thread(act, database_url, file)
+
+
+@oldest.direct_only
 async def test_a_backup_is_put_back(database_url: str, empty_database_url: str, tmp_path: Path) -> None:
     file = tmp_path / "milepost.dump"
     conn = await connect.postgres(database_url)

@@ -15,12 +15,12 @@ SPREAD := --numprocesses auto --dist worksteal
 # What `make oldest` runs: everything that speaks to Redis, to Postgres in another way than by a named query, or to both
 # while something fails. Through pgbouncer, what prepares, locks, copies and reads by cursors.
 POOLED := $(addprefix tests/,db/test_sql.py db/test_days.py db/test_migrate.py db/test_connect.py \
-	$(addprefix worker/test_,batch.py drain.py courses.py schedule.py) jobs/test_recalculate.py \
+	$(addprefix worker/test_,batch.py drain.py poison.py schedule.py) jobs/test_recalculate.py \
 	$(addprefix api/test_,sessions.py usage_pipe.py))
 OLDEST := $(addprefix tests/,$(addprefix db/test_,sql.py migrate.py days.py stream.py log.py cluster.py) \
-	$(addprefix worker/test_,batch.py drain.py outbox.py courses.py) bench/test_demo.py \
+	$(addprefix worker/test_,batch.py drain.py poison.py lost_redis.py outbox.py courses.py) bench/test_demo.py \
 	$(addprefix api/test_,usage_pipe.py usage_reports.py analytics.py rates.py cluster.py) \
-	$(addprefix chaos/test_scenarios.py::test_scenario,[lost_data] [memory_bound] [stop_under_load]))
+	$(addprefix chaos/test_scenarios.py::test_scenario,[lost_data] [memory_bound]))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test oldest check bench chaos format lock clean

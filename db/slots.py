@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,6 +22,9 @@ _ANYWHERE: Final = frozenset(("PUBLISH", "PING", "TIME"))
 _EVERYWHERE: Final = frozenset(("SCAN", "KEYS", "DBSIZE", "FLUSHDB", "FLUSHALL", "INFO", "CONFIG GET", "CONFIG SET"))
 
 
+_PARTS: Final = re.compile(r"(.*?)://([^/?#]*)(.*)", re.DOTALL)
+
+
 def speaks(url: str) -> bool:
     """Whether this URL names a cluster: redis+cluster://[user:password@]host:port,host:port,…"""
     return url.startswith(SCHEMES)
@@ -28,8 +32,10 @@ def speaks(url: str) -> bool:
 
 def parse(url: str) -> tuple[list[Address], Callable[[Address], str]]:
     """The addresses to begin with, and the URL of a node by its address. Raises ValueError."""
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
+    # Newer patch releases of Python refuse a bracket behind other hosts: urlsplit gets the rest alone.
+    scheme, netloc, rest = _PARTS.fullmatch(url).groups()  # type: ignore[union-attr]
+    parts = urlsplit(f"{scheme}://{rest}")
+    user, at, hosts = netloc.rpartition("@")
     seeds = [(one.hostname or "", one.port or 6379) for one in (urlsplit(f"//{host}") for host in hosts.split(","))]
     if not all(host for host, _ in seeds) or parts.path.strip("/") not in ("", "0"):
         raise ValueError("a cluster looks like redis+cluster://host:port,host:port and has no databases")

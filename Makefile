@@ -15,7 +15,7 @@ SPREAD := --numprocesses auto --dist worksteal
 # What `make oldest` runs: everything that speaks to Redis, to Postgres in another way than by a named query, or to both
 # while something fails. Through pgbouncer, what prepares, locks, copies and reads by cursors.
 POOLED := $(addprefix tests/,db/test_sql.py db/test_days.py db/test_migrate.py db/test_connect.py \
-	$(addprefix worker/test_,batch.py drain.py poison.py schedule.py) jobs/test_recalculate.py \
+	$(addprefix worker/test_,batch.py drain.py schedule.py) jobs/test_recalculate.py \
 	$(addprefix api/test_,sessions.py usage_pipe.py))
 OLDEST := $(addprefix tests/,$(addprefix db/test_,sql.py migrate.py days.py stream.py log.py cluster.py) \
 	$(addprefix worker/test_,batch.py drain.py poison.py lost_redis.py outbox.py courses.py) bench/test_demo.py \

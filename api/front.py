@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -23,7 +24,7 @@ class Runner(web.AppRunner):
         await super().setup()
         server: Any = self.server
         state, routed = self.app[STATE], server.request_handler
-        straight = around(lambda request: ingest.send(request, state), self.app[CORS], PATH, state)
+        straight = around(partial(ingest.send, state=state), self.app[CORS], PATH, state)
 
         def handle(request: web.Request) -> Awaitable[web.StreamResponse]:
             if request.raw_path == PATH and request.method == "POST" and hdrs.EXPECT not in request.headers:

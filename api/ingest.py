@@ -34,6 +34,7 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?:$|[,;\s])", re.IGN
 JSON: Final = frozenset(("application/json", "text/plain", "application/octet-stream", ""))
 _NDJSON: Final = frozenset(("application/x-ndjson", "application/ndjson", "application/jsonl"))
 _encode: Final = msgspec.msgpack.Encoder().encode
+_json: Final = msgspec.json.Encoder().encode
 _accepted = {name: metrics.Tally(metrics.ACCEPTED.labels(name)) for name in KINDS}
 
 Outcome = asyncio.Future[tuple[Any, bool]]
@@ -129,7 +130,7 @@ async def take(
     if not judged.actions:
         return _nothing_in(judged, headers)
     bots.mark(judged.actions, sender, request.headers.get(hdrs.USER_AGENT))
-    seconds = wanted_wait(request)
+    seconds = wanted_wait(request) if PREFER in request.headers else 0.0
     waiting = [state.waiting.expect() for _ in judged.actions] if seconds else []
     for action, (reply, _) in zip(judged.actions, waiting, strict=bool(waiting)) if waiting else ():
         action.reply = reply
@@ -147,7 +148,7 @@ async def take(
             for action, (outcome, duplicate) in zip(judged.actions, found, strict=True)
         ]
     status = 202 if answer.results is msgspec.UNSET else 200
-    return one_write.answer(request, msgspec.json.encode(answer), status, headers)
+    return one_write.answer(request, _json(answer), status, headers)
 
 
 def judge(

@@ -141,7 +141,7 @@ class _Lane(Log):
     def _answer(self, callers: list[Append], entries: list[tuple[int, list[bytes]]], positions: list[str]) -> None:
         if self._failed:
             for caller in callers:
-                error = next((self._failed[place] for place in caller.places if place in self._failed), None)
+                error = next((self._failed[place] for place in caller[1] if place in self._failed), None)
                 if error is not None:
                     self._fail([caller], error)
         super()._answer(callers, entries, positions)

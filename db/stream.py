@@ -86,14 +86,8 @@ def pack(records: Sequence[bytes]) -> bytes:
     return b"\xdd" + struct.pack(">I", len(records)) + b"".join(records)
 
 
-class Append:
-    """One caller's records on their way: `done` resolves to the text of its positions."""
-
-    __slots__ = ("done", "places")
-
-    def __init__(self, done: asyncio.Future[str]) -> None:
-        self.done = done
-        self.places: list[int] = []
+Append = tuple[asyncio.Future[str], list[int]]
+"""One caller's records on their way: what resolves to the text of its positions, and its places in the flush."""
 
 
 class Log:
@@ -138,8 +132,8 @@ class Log:
         Raises Unavailable at once, or through the future.
         """
         self._admit()
-        caller = Append(self._loop.create_future())
-        places = caller.places
+        done: asyncio.Future[str] = self._loop.create_future()
+        places: list[int] = []
         for partition, record in records:
             index, size = self._open.get(partition, (-1, 0))
             if index < 0 or size + len(record) > ENTRY_BYTES:
@@ -150,11 +144,11 @@ class Log:
             if not places or places[-1] != index:
                 places.append(index)
         if places:
-            self._callers.append(caller)
+            self._callers.append((done, places))
             self._wake.set()
         else:
-            caller.done.set_result("")
-        return caller.done
+            done.set_result("")
+        return done
 
     def _admit(self) -> None:
         if self._closing:
@@ -213,16 +207,14 @@ class Log:
 
     def _answer(self, callers: list[Append], entries: list[tuple[int, list[bytes]]], positions: list[str]) -> None:
         texts = [f"{partition}.{position}" for (partition, _), position in zip(entries, positions, strict=True)]
-        for caller in callers:
-            if not caller.done.done():
-                caller.done.set_result(
-                    texts[caller.places[0]] if len(caller.places) == 1 else _join(texts, entries, caller.places)
-                )
+        for done, places in callers:
+            if not done.done():
+                done.set_result(texts[places[0]] if len(places) == 1 else _join(texts, entries, places))
 
     def _fail(self, callers: list[Append], error: Unavailable) -> None:
-        for caller in callers:
-            if not caller.done.done():
-                caller.done.set_exception(error)
+        for done, _ in callers:
+            if not done.done():
+                done.set_exception(error)
 
 
 def _join(texts: list[str], entries: list[tuple[int, list[bytes]]], places: list[int]) -> str:

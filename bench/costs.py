@@ -105,7 +105,7 @@ async def _applying(st: Stage, costs: Costs) -> None:
     client = Redis.from_url(st.urls.redis_url)
     conn: asyncpg.Connection = await connect.postgres(st.urls.database_url)
     await conn.execute(QUERIES["forget_sessions"])
-    redis_pid, postmaster = int((await client.info("server"))["process_id"]), _parent(conn.get_server_pid())
+    redis_pid, postmaster = int((await client.info("server"))["process_id"]), parent(conn.get_server_pid())
     ids = iter([f"costs-{number:08d}" for number in range(DRAINED // PER_SESSION)])
     marks: list[tuple[float, float, float]] = []
 
@@ -134,12 +134,12 @@ async def _applying(st: Stage, costs: Costs) -> None:
     await client.aclose()
 
 
-async def of_filled(st: Stage, number: int, size: int) -> Row:
-    """Bytes and reckonings as in life, of `number` interactions, about `size`; what some sessions count for is lost."""
+async def of_filled(st: Stage, size: int) -> Row:
+    """Bytes and reckonings as in life, of about `size` interactions; what some sessions count for is lost."""
     conn: asyncpg.Connection = await connect.postgres(st.urls.database_url)
-    postmaster = _parent(conn.get_server_pid())
+    postmaster = parent(conn.get_server_pid())
     sizes = dict(await conn.fetch(QUERIES["sizes"]))
-    sessions = await conn.fetchval(QUERIES["count_sessions"])
+    facts, sessions = await conn.fetchrow(QUERIES["count_both"], timeout=300)
     ids = [row["session_id"] for row in await conn.fetch(QUERIES["forget_counted"], RECKONED)]
     await conn.execute(ROLLING["look_again"], ids)
     before = time.process_time(), stage.family_cpu(postmaster)
@@ -147,7 +147,7 @@ async def of_filled(st: Stage, number: int, size: int) -> Row:
     worker, postgres = time.process_time() - before[0], stage.family_cpu(postmaster) - before[1]
     await conn.close()
     found = {
-        "fact_bytes": sizes["facts"] / number,
+        "fact_bytes": sizes["facts"] / facts,
         "session_bytes": sizes["sessions"] / sessions,
         "roll_worker": 1e6 * worker / done,
         "roll_postgres": 1e6 * postgres / done,
@@ -169,5 +169,6 @@ async def rolled(conn: asyncpg.Connection) -> int:
     return sessions
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
+    """The process that started this one: of a backend, the one that all of Postgres' processes come from."""
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])

@@ -14,8 +14,8 @@ UNION ALL
 SELECT 'sessions', (pg_total_relation_size('user_sessions') + pg_total_relation_size('session_rollups')
     + pg_total_relation_size('visitor_hours'))::bigint;
 
--- name: count_sessions
-SELECT count(*) FROM user_sessions;
+-- name: count_both
+SELECT (SELECT count(*) FROM interaction_events), (SELECT count(*) FROM user_sessions);
 
 -- name: forget_counted
 -- $1 of the newest sessions that have ended: what they counted for is forgotten, and not taken back

@@ -43,7 +43,7 @@ async def measured(st: Stage, size: int) -> tuple[Row, ...]:
         def moved(done: int, words: str) -> None:
             bar.show(bar.done if done < 0 else done, words)
 
-        number = await whole.fill(full.urls.database_url, sessions, now, moved)
+        await whole.fill(full.urls.database_url, sessions, now, moved)
     with Bar("the drain, the passes, the answers, the memory", 5) as bar:
         drained = await _drained(st, full, size)
         bar.show(1, drained.ours)
@@ -51,7 +51,7 @@ async def measured(st: Stage, size: int) -> tuple[Row, ...]:
         bar.show(2, passes.ours)
         answered = await _answered(full, size)
         bar.show(3, answered.ours)
-        lived = await costs.of_filled(full, number, size)
+        lived = await costs.of_filled(full, size)
         bar.show(4, lived.ours)
         return drained, passes, answered, lived, await drain.memory(st)
 
@@ -74,19 +74,38 @@ async def _beside(st: Stage) -> Stage:
 
 
 async def _drained(empty: Stage, full: Stage, size: int) -> Row:
+    """Both keep what earlier rounds left: sessions are known from the second one on, and their ids looked up."""
     row = Row(f"drain at {size:,} interactions", "the empty table", ">= 0.9")
-    ours, theirs = [], []
-    for _ in range(ROUNDS):
-        await _emptied(empty)
-        theirs.append(await drain.rate(empty, DRAINED))
-        ours.append(await drain.rate(full, DRAINED))
-    return rows.ratio_of(row, ours, theirs, "actions/s", 0.9)
-
-
-async def _emptied(st: Stage) -> None:
-    conn = await connect.postgres(st.urls.database_url)
+    conn: asyncpg.Connection = await connect.postgres(empty.urls.database_url)
     await conn.execute(QUERIES["forget_sessions"])
+    postmaster = costs.parent(conn.get_server_pid())
     await conn.close()
+    theirs, ours = zip(
+        *[(await _rate(empty, postmaster), await _rate(full, postmaster)) for _ in range(ROUNDS)], strict=True
+    )
+    row = rows.ratio_of(row, [one.rate for one in ours], [one.rate for one in theirs], "actions/s", 0.9)
+    cpu = statistics.median([b.cpu / a.cpu for a, b in zip(ours, theirs, strict=True)])
+    row.result += f" (by CPU time {cpu:.2f})"
+    row.detail |= {"cpu_ratio": cpu, "ours": ours, "theirs": theirs}
+    return row
+
+
+class Rate(NamedTuple):
+    """Actions a second, and CPU seconds of the drain and of Postgres."""
+
+    rate: float
+    cpu: float
+
+
+async def _rate(st: Stage, postmaster: int) -> Rate:
+    marks: list[float] = []
+
+    def mark() -> None:
+        marks.append(time.process_time() + stage.family_cpu(postmaster))
+
+    rate = await drain.rate(st, DRAINED, begins=mark)
+    mark()
+    return Rate(rate, marks[1] - marks[0])
 
 
 class Passes(NamedTuple):

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,10 +121,12 @@ def cpu(pid: int) -> float:
 
 def family_cpu(pid: int) -> float:
     """CPU seconds of a process, of its children, and of those that have ended."""
+    living = 0.0
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(FileNotFoundError):  # it ends just now, and is among the others below
+            living += cpu(int(child))
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    ended = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return cpu(pid) + ended + sum(cpu(int(child)) for child in children)
+    return living + sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory(pid: int) -> int:

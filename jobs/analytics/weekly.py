@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from decimal import Decimal
+from sys import intern
 from typing import Final
 
 import asyncpg
@@ -24,6 +25,8 @@ PREFETCH: Final = 2000
 Value = tuple[int, Decimal, float | None]
 """n, total, most."""
 Held = dict[Cell, Value]
+_ZERO: Final = Decimal(0)
+"""One for all: hundreds of thousands of numbers have no sum."""
 _Part = tuple[int, Held]
 """Numbers, and the time of which they are; those of later parts lie no earlier."""
 
@@ -104,8 +107,8 @@ async def _weeks(sources: Sequence[AsyncIterator[_Part]]) -> AsyncIterator[_Part
 
 async def _stored(conn: asyncpg.Connection, query: str) -> AsyncIterator[tuple[Cell, Value]]:
     async for row in conn.cursor(READING[query], prefetch=PREFETCH):
-        cell = Cell(row["grain"], row["measure"], int(row["start"].timestamp()), row["key"])
-        yield cell, (row["n"], row["total"], row["most"])
+        cell = Cell(row["grain"], intern(row["measure"]), int(row["start"].timestamp()), row["key"])
+        yield cell, (row["n"], row["total"] or _ZERO, row["most"])
 
 
 async def _rows(conn: asyncpg.Connection) -> AsyncIterator[_Part]:
@@ -119,10 +122,11 @@ async def _sessions(conn: asyncpg.Connection, ever: Held) -> AsyncIterator[_Part
     async for row in conn.cursor(READING["read_counted"], prefetch=PREFETCH):
         part = Held()
         for cell, (n, total) in cells.spread(cells.readable(row["counted"]) or {}).items():
+            value: Value = n, Decimal(total) if total else _ZERO, None
             if cell.grain == "all":
-                ever[cell] = _added(ever.get(cell), (n, Decimal(total), None))
+                ever[cell] = _added(ever.get(cell), value)
             else:
-                part[cell] = n, Decimal(total), None
+                part[cell] = value
         yield int(row["hour"].timestamp()), part
 
 
@@ -168,11 +172,11 @@ async def _grouped(
 ) -> AsyncIterator[_Part]:
     async for start, key, n in conn.cursor(READING[query], *given, prefetch=PREFETCH):
         seconds = int(start.timestamp())
-        yield seconds, {Cell(grain, measure, seconds, key): (n, Decimal(0), None)}
+        yield seconds, {Cell(grain, measure, seconds, key): (n, _ZERO, None)}
 
 
 def _added(held: Value | None, more: Value) -> Value:
     if held is None:
         return more
     most = [one for one in (held[2], more[2]) if one is not None]
-    return held[0] + more[0], held[1] + more[1], max(most, default=None)
+    return held[0] + more[0], held[1] + more[1] if more[1] else held[1], max(most, default=None)

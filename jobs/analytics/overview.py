@@ -15,6 +15,8 @@ from jobs.analytics.cells import BOT
 
 _SERIES: Final = ("sessions", "completed", "actions")
 _KEYS: Final = ("dropped", "prices", "devices")
+SHOWN: Final = 200
+"""Categories and devices that are told, the most frequent: clients name them as they like."""
 
 
 async def read(conn: asyncpg.Connection, wanted: Span, *, bots: bool = False) -> Answer:
@@ -39,9 +41,9 @@ async def read(conn: asyncpg.Connection, wanted: Span, *, bots: bool = False) ->
         **whole.told(),
         "uniqueUsers": visitors + robots if bots else visitors,
         "bots": 0 if bots else robots,
-        "dropOffPoints": _dropped(whole.keys["dropped"], whole.of("sessions")),
+        "dropOffPoints": _dropped(whole.keys["dropped"], whole.of("sessions"))[:SHOWN],
         "priceDistribution": _prices(whole.keys["prices"]),
-        "devices": answers.shares(whole.keys["devices"], "device"),
+        "devices": answers.shares(whole.keys["devices"], "device")[:SHOWN],
         "series": [{"start": start, **series[start].told()} for start in wanted.starts()],
     }
 

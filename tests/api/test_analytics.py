@@ -18,7 +18,7 @@ from api.analytics import real_time
 from api.analytics.real_time import WATCH, Watch
 from db import stored_catalog
 from db.settings import Settings
-from jobs.analytics import journey, rolling
+from jobs.analytics import journey, overview, popular, rolling
 from tests.api.listening import Stream
 from tests.api.service import Answer, Service, running
 
@@ -219,6 +219,17 @@ async def test_nothing_happened_in_the_past_and_in_the_future(service: Service) 
         assert (paths["steps"], paths["missedAtMost"]) == ([], 0)
         figures = (await ask(service, "performance", **query)).body
         assert (figures["count"], figures["mean"], figures["paths"]) == (0, None, [])
+
+
+async def test_any_number_of_names(ours: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "SHOWN", 3)
+    monkeypatch.setattr(popular, "CATEGORIES", 2)
+    now = datetime.now(UTC)
+    await told(ours, *(click(f"s-{n}", f"c{n % 9}", now, "v") for n in range(30)))
+    body = (await ask(ours, "overview")).body
+    assert [(one["category"], one["sessions"]) for one in body["dropOffPoints"]] == [("c0", 4), ("c1", 4), ("c2", 4)]
+    body = (await ask(ours, "popular-configs")).body
+    assert [one["category"] for one in body["categories"]] == ["c0", "c1"]
 
 
 async def test_a_configuration_of_a_megabyte_is_refused(service: Service) -> None:

@@ -30,7 +30,7 @@ AT_ONCE: Final = 40
 FACTS_AT_ONCE: Final = 1000
 """Facts that are read at once, but for sessions that have more themselves."""
 TURN: Final = 250
-"""Facts that are taken up while nothing else has a turn: 4 ms. With the 50,000 of one session, it was 465 ms."""
+"""Facts that are taken up while nothing else has a turn: with 50,000 others waited 16 ms, with all at once 399."""
 TURN_BYTES: Final = 64 * 1024
 """Of configurations, in the same way."""
 

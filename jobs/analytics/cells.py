@@ -200,8 +200,12 @@ def middle(index: int) -> float:
     """The value that stands for a bucket: within ACCURACY of every value in it."""
     if index == 0:
         return 0.0
-    upper = _SMALLEST * math.exp((abs(index) - 1) * _STEP)
-    return math.copysign(upper * (1 - ACCURACY), index)
+    return math.copysign(largest(abs(index)) * (1 - ACCURACY), index)
+
+
+def largest(index: int) -> float:
+    """The largest value of a bucket of values above 0."""
+    return _SMALLEST * math.exp((index - 1) * _STEP)
 
 
 def quantile(histogram: Mapping[int, int], q: float) -> float | None:

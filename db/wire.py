@@ -12,6 +12,10 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
+from db import log
+
+logger = log.get("wire")
+
 Command = tuple[str | int | bytes, ...]
 SECONDS: Final = 2.0
 _Answer = asyncio.Future[Any]
@@ -87,6 +91,10 @@ class _Answers(asyncio.Protocol):
             # An error of one command is its answer; a server that is loading, or wants a password, answers none.
             wrong = (one for one in self._found if isinstance(one, Exception) and not isinstance(one, ResponseError))
             self._end(next(wrong, None))
+            if self._reader.has_data():
+                # Nobody asked for it: the next packet must not take it for its own answer.
+                self.lost = True
+                self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whoever waits is told so; the next packet goes out on another connection."""
@@ -163,6 +171,10 @@ class Shared:
                     answers = await self._wire.send(commands)
             except (RedisError, OSError, TimeoutError) as error:
                 _fail(waiting, exceptions.ConnectionError(str(error) or type(error).__name__))
+                continue
+            except Exception:
+                logger.exception("a packet of commands met a fault of its own", commands=len(commands))
+                _fail(waiting, exceptions.ConnectionError("the commands could not be sent"))
                 continue
             except BaseException:
                 _fail(waiting, exceptions.ConnectionError("shutting down"))

@@ -349,21 +349,44 @@ def _reused(kind: str) -> Outcome:
     return {"error": "id_reused", "message": f"the id belongs to an action of the kind {kind}: send a new id"}
 
 
+Buried = dict[tuple[Position, bytes], DeadLetter]
+"""What tries that were rolled back found to be poison, by its place and its bytes."""
+
+
+def known_poison(items: Sequence[Item], known: Buried, into: Applied) -> Sequence[Item]:
+    """The items without what is known to be poison, which goes to the dead letters at once."""
+    if not known:
+        return items
+    left: list[Item] = []
+    for item in items:
+        letter = known.get((item[0], msgspec.msgpack.encode(item[1])))
+        if letter is None:
+            left.append(item)
+        else:
+            into.dead.append(letter)
+    return left
+
+
 async def isolate(
-    conn: asyncpg.Connection, items: Sequence[Item], since: datetime, replay: bool, into: Applied
+    conn: asyncpg.Connection, items: Sequence[Item], since: datetime, replay: bool, into: Applied, found: Buried
 ) -> None:
-    """Apply what can be applied, halving around what cannot: a poison action costs log2(n) savepoints."""
+    """Apply what can be applied, halving around what cannot: a poison action costs log2(n) savepoints.
+
+    `found` keeps what it learns when the time is over before the end: else one entry of many would come for ever.
+    """
     try:
         async with conn.transaction():
             part = await record(conn, items, since, replay)
     except Poisoned as error:
         if len(items) == 1:
             position, action, _ = items[0]
-            into.dead.append(_dead(position, action, "poison", str(error)))
+            letter = _dead(position, action, "poison", str(error))
+            found[position, letter.body] = letter
+            into.dead.append(letter)
             return
         middle = len(items) // 2
-        await isolate(conn, items[:middle], since, replay, into)
-        await isolate(conn, items[middle:], since, replay, into)
+        await isolate(conn, items[:middle], since, replay, into, found)
+        await isolate(conn, items[middle:], since, replay, into, found)
     else:
         into.take(part)
 

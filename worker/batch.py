@@ -17,7 +17,7 @@ from jobs.families import FAMILIES
 from jobs.privacy import tombstones
 from jobs.privacy.tombstones import Erased
 from worker import apply
-from worker.apply import Applied
+from worker.apply import Applied, Buried
 from worker.seen import Seen
 
 ISOLATED: Final = 500
@@ -40,11 +40,14 @@ class Cursor:
     erased: Erased = field(default_factory=Erased)
     isolate: bool = False
     """The last try was poisoned: the next one isolates."""
+    poison: Buried = field(default_factory=dict)
+    """What tries found that were rolled back all the same, since their time was over."""
 
     def forget(self) -> None:
         """Somebody else may have applied actions."""
         for seen in self.seen.values():
             seen.clear()
+        self.poison.clear()
 
     def learn(self, done: Applied) -> None:
         """After the commit: these ids are in Postgres now."""
@@ -111,7 +114,9 @@ async def _apply(conn: asyncpg.Connection, cursor: Cursor, done: Applied, dedupe
     since = apply.since(done.oldest, dedupe_days, datetime.now(UTC))
     try:
         if cursor.isolate:
-            await apply.isolate(conn, done.items, since, replay, done)
+            items = apply.known_poison(done.items, cursor.poison, done)
+            if items:
+                await apply.isolate(conn, items, since, replay, done, cursor.poison)
         else:
             done.take(await apply.record(conn, done.items, since, replay, None if replay else cursor.seen))
     except apply.Poisoned:

@@ -138,6 +138,32 @@ async def test_a_batch_that_never_fits_into_its_time_becomes_smaller(rig: Rig, m
     await rig.check(actions)
 
 
+async def test_an_entry_of_more_poison_than_fits_into_the_time_comes_to_an_end(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original_run, original, left = batch.run, apply.record, 0
+
+    async def run(*given: Any) -> apply.Applied | None:
+        nonlocal left
+        left = 50  # of the 81 that it takes at once
+        return await original_run(*given)
+
+    async def record(*given: Any) -> apply.Applied:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise TimeoutError
+        return await original(*given)
+
+    monkeypatch.setattr(batch, "run", run)
+    monkeypatch.setattr(apply, "record", record)
+    sent = [make("first"), *(poison(f"p{n}") for n in range(20)), make("good"), *(poison(f"q{n}") for n in range(20))]
+    await rig.put(sent, size=len(sent))
+    await rig.finish()
+    await rig.check([make("first"), make("good")])
+    assert await rig.dead() == sorted((one.id, "poison") for one in sent if one.flags >= 1 << 20)
+
+
 async def test_who_waits_for_poison_is_told(rig: Rig) -> None:
     async with rig.client.pubsub(ignore_subscribe_messages=True) as channel:
         await channel.subscribe(keys.REPLY_CHANNEL + "api")

@@ -64,6 +64,8 @@ class Erasure:
         await self._keep_out([self.subject])
         anonymous, found = await self._find()
         await self._keep_out([f"anonymous:{one}" for one in anonymous])
+        # What came under these names meanwhile: only from here on nothing more does.
+        found |= (await sessions.rows(self.conn, self.user_id, anonymous)).sessions
         await self._sessions(found, anonymous)
         await self._facts()
         await self._states()

@@ -225,6 +225,24 @@ async def test_erasing_under_way_of_everybody(pipe: Service, operator: Operator)
     await is_clean(operator)
 
 
+async def test_what_their_device_sends_while_they_are_looked_for_goes_too(
+    pipe: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lived(pipe, ANN)
+    original = Erasure._find
+
+    async def find(one: Erasure) -> Any:
+        found = await original(one)
+        for number, at in enumerate(("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")):
+            late = click(f"late-{number}", anonymousId=f"device-{ANN}") | {"at": at}
+            await pipe.settle(await pipe.send(late))
+        return found
+
+    monkeypatch.setattr(Erasure, "_find", find)
+    await erase(pipe)
+    assert await traces(pipe, ANN) == []
+
+
 class Mortal(asyncpg.Connection):  # type: ignore[misc]
     """A connection that is gone at its n-th statement."""
 

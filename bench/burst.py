@@ -54,9 +54,8 @@ async def measured(st: Stage) -> Row:
     wanted = backlog.simulated([Span(SECONDS, rate)], service, [FIRST, SECOND])
     peak = max(look.waiting for look in looks)
     caught_up = _caught_up(looks, rate, SECOND)
-    row = Row(
-        f"backlog after {SECOND.end - SECOND.begin:.0f} s without Postgres, {rate:,.0f} actions/s", "simulated", ""
-    )
+    held = SECOND.end - SECOND.begin
+    row = Row(f"backlog after {held:.0f} s without Postgres", f"simulated, with {rate:,.0f} actions/s", "")
     row.ours, row.theirs = _told(peak, caught_up), _told(wanted.peak, wanted.caught_up)
     row.result = f"{peak / wanted.peak:.2f} of the peak"
     if caught_up is not None and wanted.caught_up is not None:

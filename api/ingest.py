@@ -85,7 +85,9 @@ async def send(request: web.Request, state: State) -> web.StreamResponse:
         kind = request.content_type
     if kind not in JSON and kind not in _NDJSON:
         raise Problem("unsupported_media_type", f"send application/json or application/x-ndjson, not {kind}")
-    content = await read(request)
+    content = _at_hand(request)
+    if content is None:
+        content = await read(request)
     try:
         parsed = bodies.parse_lines(content) if kind in _NDJSON else bodies.parse(content)
     except Malformed as error:
@@ -102,12 +104,8 @@ def malformed(error: Malformed) -> Problem:
 
 async def read(request: web.Request) -> bytes:
     """The body, inflated; bounded in size by aiohttp and in time here."""
-    if request.content.is_eof():
-        # It came with the head, as small ones do: a timer for each would cost a tenth of the whole request.
-        content = request.content.read_nowait()
-        if len(content) > request.client_max_size:
-            raise web.HTTPRequestEntityTooLarge(request.client_max_size)
-        return content if hdrs.CONTENT_ENCODING not in request.headers else await inflated(request, content)
+    if (found := _at_hand(request)) is not None:
+        return found
     if (request.content_length or 0) > request.client_max_size:
         raise web.HTTPRequestEntityTooLarge(request.client_max_size)
     try:
@@ -116,6 +114,16 @@ async def read(request: web.Request) -> bytes:
     except TimeoutError:
         raise Problem("body_timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
     return await inflated(request, content)
+
+
+def _at_hand(request: web.Request) -> bytes | None:
+    """The body when it came with the head, as small ones do: a timer for each would cost a tenth of the request."""
+    if not request.content.is_eof() or hdrs.CONTENT_ENCODING in request.headers:
+        return None
+    content = request.content.read_nowait()
+    if len(content) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+    return content
 
 
 async def take(
@@ -135,11 +143,12 @@ async def take(
     for action, (reply, _) in zip(judged.actions, waiting, strict=bool(waiting)) if waiting else ():
         action.reply = reply
     try:
-        position = await append(state, judged.actions)
+        position = await _appended(state, judged.actions)
     except BaseException:
         for _, outcome in waiting:
             outcome.cancel()
         raise
+    _count(judged.actions)
     ids = [action.id for action in judged.actions]
     answer = Answer(len(ids), judged.rejected, ids, position, judged.shed)
     if waiting and (found := await outcomes([outcome for _, outcome in waiting], seconds)) is not None:
@@ -200,15 +209,22 @@ def _nothing_in(judged: Judged, headers: Mapping[str, str] | None) -> web.Respon
 
 async def append(state: State, actions: Sequence[Action]) -> str:
     """Into the log, as durably as promised; the positions."""
-    partitions = state.log.partitions
-    records = [(stream.partition_of(action.subject, partitions), _encode(action)) for action in actions]
-    position = await state.log.append(records)
-    if len(actions) == 1:
-        _accepted[actions[0].kind].add()
-    else:
-        for kind, number in Counter(action.kind for action in actions).items():
-            _accepted[kind].add(number)
+    position = await _appended(state, actions)
+    _count(actions)
     return position
+
+
+def _appended(state: State, actions: Sequence[Action]) -> asyncio.Future[str]:
+    partitions = state.log.partitions
+    return state.log.append([(stream.partition_of(one.subject, partitions), _encode(one)) for one in actions])
+
+
+def _count(accepted: Sequence[Action]) -> None:
+    if len(accepted) == 1:
+        _accepted[accepted[0].kind].add()
+    else:
+        for kind, number in Counter([action.kind for action in accepted]).items():
+            _accepted[kind].add(number)
 
 
 async def outcomes(waiting: Sequence[Outcome], seconds: float) -> list[tuple[Any, bool]] | None:

@@ -98,11 +98,11 @@ class _Lane(Log):
         except BaseException:
             self.whole.cluster.map.failed()
             raise
-        stream.check_waits(answers, len(waits))
+        reached = answers[len(answers) - len(waits) :]
         positions = [""] * len(entries)
         at = 0
         for partition, packet in packets.items():
-            found = await self._settled(partition, packet, answers[at : at + len(packet)])
+            found = await self._settled(partition, packet, answers[at : at + len(packet)], reached)
             at += len(packet)
             for place, position in zip(places[partition], found, strict=True):
                 if isinstance(position, Unavailable):
@@ -119,18 +119,21 @@ class _Lane(Log):
             commands.append(("XADD", keys.actions(partition), "*", "b", body))
         return [("MULTI",), *commands, ("EXEC",)] if len(commands) > 1 else commands
 
-    async def _settled(self, partition: int, packet: Sequence[Command], answers: list[Any]) -> list[Any]:
-        """The position of each entry of one partition, or why it may not be in."""
+    async def _settled(
+        self, partition: int, packet: Sequence[Command], answers: list[Any], reached: list[Any]
+    ) -> list[Any]:
+        """The position of each entry of one partition, or why it may not be in. `reached`: what the waits said."""
         number = max(1, len(packet) - 2)
         waits = self.whole.waits
         try:
             if (led := cluster.redirect(answers)) is not None:
+                # Of a master that became a replica no wait says anything: the ones of the node that takes it count.
                 found = await self.whole.cluster.follow(slots.of_partition(partition), [*packet, *waits], led)
-                stream.check_waits(found, len(waits))
-                answers = found[: len(packet)]
+                answers, reached = found[: len(packet)], found[len(packet) :]
             if any(isinstance(one, ClusterDownError) for one in answers):
                 self.whole.cluster.map.failed()
             stream.check(answers)
+            stream.check_waits(reached, len(waits))
         except Unavailable as error:
             return [error] * number
         except cluster_map.AWAY as error:

@@ -209,3 +209,27 @@ def test_operators_are_told_the_slots() -> None:
     assert sorted(partitions) == list(range(8))
     assert "0 to 7799, 7800 to 11899 and 11900 to 16383" in said
     assert nodes.PARTED == (0, 7800, 11_900, 16_384)
+
+
+async def test_a_replica_that_takes_over_in_peace_costs_nobody_an_answer(tmp_path: Path) -> None:
+    """Who was the master says where the slots are, and that it can wait for nobody."""
+    async with nodes.running(tmp_path, replicas=True) as cluster, connect.redis(cluster.url) as client:
+        log = lanes.log(client, PARTITIONS, 1 << 30)
+        log.waits, log.refusal = await promises.demand(client, "replica"), None
+        assert log.waits
+        log.start()
+        await log.append([(0, b"\x01")])
+        slot = slots.of_partition(0)
+        gone = await cluster.owner(slot)
+        replica = cluster.nodes[cluster.nodes.index(gone) + nodes.NODES]
+        await replica.ask("CLUSTER", "FAILOVER")
+
+        async def is_replica() -> bool:
+            return bool((await gone.client.info("replication"))["role"] == "slave")
+
+        await until(is_replica)
+        await cluster.settled()
+        await log.append([(0, b"\x02"), (0, b"\x03")])
+        await log.append([(0, b"\x04")])
+        assert b"".join(await record_of(client, 0)) == b"\x01\x02\x03\x04"
+        await log.stop()

@@ -12,7 +12,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from db import ending, keys, log, stream
+from db import ending, keys, listening, log, stream
 from db.stream import Position
 
 logger = log.get("waiting")
@@ -76,10 +76,8 @@ class Waiting:
             try:
                 async with self.client.pubsub(ignore_subscribe_messages=True) as channel:
                     await channel.subscribe(keys.APPLIED_CHANNEL, keys.REPLY_CHANNEL + self.name)
-                    while True:
-                        message = await channel.get_message(timeout=1.0)
-                        if message is not None:
-                            self._take(message["channel"], message["data"])
+                    async for name, data in listening.messages(channel):
+                        self._take(name, data)
             except (RedisError, OSError) as error:
                 logger.warning("not listening, trying again", error=str(error) or type(error).__name__)
                 await asyncio.sleep(0.2)

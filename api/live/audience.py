@@ -14,7 +14,7 @@ from api import errors
 from api.errors import Problem
 from api.live import event_stream
 from api.live.listener import Listener
-from db import ending, keys, live, log, metrics, stream
+from db import ending, keys, listening, live, log, metrics, stream
 from db.live import AGAIN, MARK, Entry
 from db.stream import Position
 
@@ -171,10 +171,9 @@ class Audience:
                 async with self.client.pubsub(ignore_subscribe_messages=True) as channel:
                     await channel.subscribe(keys.LIVE_CHANNEL)
                     self._mark(self._topics)
-                    while True:
-                        message = await channel.get_message(timeout=1.0)
-                        if message is not None and self._topics:
-                            self._mark(message["data"].decode().split("\n"))
+                    async for _, data in listening.messages(channel):
+                        if self._topics:
+                            self._mark(data.decode().split("\n"))
             except (RedisError, OSError) as error:
                 _warn("not listening, trying again", error=str(error) or type(error).__name__)
                 await asyncio.sleep(0.2)

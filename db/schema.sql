@@ -302,6 +302,16 @@ CREATE TABLE public.onboarding_actions (
 )
 WITH (fillfactor='80');
 
+CREATE TABLE public.onboarding_changes (
+    days date[] NOT NULL
+);
+
+CREATE TABLE public.onboarding_days (
+    day date NOT NULL,
+    steps text[] NOT NULL COLLATE pg_catalog."C",
+    counted bytea NOT NULL
+);
+
 CREATE TABLE public.onboarding_events (
     subject text NOT NULL COLLATE pg_catalog."C",
     id text NOT NULL COLLATE pg_catalog."C",
@@ -848,6 +858,9 @@ ALTER TABLE ONLY public.lookups
 
 ALTER TABLE ONLY public.onboarding_actions
     ADD CONSTRAINT onboarding_actions_pkey PRIMARY KEY (user_id, action);
+
+ALTER TABLE ONLY public.onboarding_days
+    ADD CONSTRAINT onboarding_days_pkey PRIMARY KEY (day);
 
 ALTER TABLE ONLY public.onboarding_events
     ADD CONSTRAINT onboarding_events_pkey PRIMARY KEY (subject, id, received_at);

@@ -31,6 +31,7 @@ from jobs.tracking.family import QUERIES as TRACKING
 from worker import arq_redis, privacy_jobs, usage_jobs
 from worker.context import Context
 from worker.course_jobs import look_up, recompute_courses, stop_asking
+from worker.onboarding_jobs import count_onboarding
 from worker.privacy_jobs import erase_people
 from worker.rollup_jobs import roll_up, tidy_rollups
 from worker.sweeps import count_deliveries, drop_effects, settle_deliveries, sweep_deliveries
@@ -104,6 +105,7 @@ SCHEDULES: Final[tuple[tuple[Job, dict[str, Any]], ...]] = (
     (drop_effects, {"minute": {37}, "second": 0}),
     (roll_up, {"second": set(range(0, 60, 2))}),
     (tidy_rollups, {"second": {25}}),
+    (count_onboarding, {"second": {15}}),
     (recompute_courses, {"second": set(range(3, 60, 5))}),
     (look_up, {"second": set(range(1, 60, 2))}),
     (expire_reservations, {"second": {10, 40}}),

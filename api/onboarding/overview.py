@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -10,8 +11,9 @@ from aiohttp import web
 from api import answer, time_range, who
 from api.time_range import TimeRange
 from jobs.catalog import Onboarding
+from jobs.onboarding import days
 from jobs.onboarding.checklist import percentage
-from jobs.onboarding.rows import QUERIES
+from jobs.onboarding.days import Numbers, Step
 
 
 async def read(request: web.Request) -> web.Response:
@@ -24,35 +26,44 @@ async def read(request: web.Request) -> web.Response:
 
 
 async def _told(conn: asyncpg.Connection, wanted: TimeRange, catalog: Onboarding) -> dict[str, Any]:
-    totals = await conn.fetchrow(QUERIES["onboarding_totals"], *wanted)
-    steps = await conn.fetch(QUERIES["onboarding_steps_overview"], *wanted)
-    done = {row["action"]: row for row in await conn.fetch(QUERIES["onboarding_actions_overview"], *wanted)}
-    users = totals["users"]
+    steps, numbers = await days.overview(conn, *wanted)
+    completed, users = numbers.all_completed + numbers.all_skipped, numbers.users
+    totals = {"users": users, "completed": completed, "skipped": numbers.all_skipped}
     return {
         "from": wanted.begin,
         "to": wanted.end,
-        "totals": {**totals, "completionRate": _share(totals["completed"], users)},
-        "steps": [_step(row) for row in steps],
-        "actions": [_action(one.action, done.get(one.action), users) for one in catalog.actions],
+        "totals": {**totals, "completionRate": _share(completed, users)},
+        "steps": _steps(steps, numbers),
+        "actions": [_action(one.action, *numbers.actions.get(one.action, (0, 0)), users) for one in catalog.actions],
     }
 
 
-def _step(row: asyncpg.Record) -> dict[str, Any]:
+def _steps(names: Sequence[str], numbers: Numbers) -> list[dict[str, Any]]:
     """`entered`: stood before the step; `dropOff`: the share of those who went no further, 0 to 1."""
-    entered = row["entered"]
+    rows = [numbers.steps.get(name) or Step() for name in names]
+    entered = sum(row.ended for row in rows)
+    told = []
+    for place, (name, row) in enumerate(zip(names, rows, strict=True)):
+        # Who closed a step entered the next one, and all of them the first.
+        passed = entered - (rows[place - 1].ended if place else 0)
+        told.append(_step(name, row, entered, passed))
+        entered = passed
+    return told
+
+
+def _step(name: str, row: Step, entered: int, passed: int) -> dict[str, Any]:
     return {
-        "step": row["step"],
+        "step": name,
         "entered": entered,
-        "completed": row["completed"],
-        "skipped": row["skipped"],
-        "dropOff": _share(entered - row["passed"], entered),
-        "medianTimeSpentSeconds": _seconds(row["time_spent"]),
-        "medianTimeBetweenStepsSeconds": _seconds(row["between_steps"]),
+        "completed": row.completed,
+        "skipped": row.skipped,
+        "dropOff": _share(entered - passed, entered),
+        "medianTimeSpentSeconds": _seconds(days.median(row.spent)),
+        "medianTimeBetweenStepsSeconds": _seconds(days.median(row.between)),
     }
 
 
-def _action(name: str, row: asyncpg.Record | None, users: int) -> dict[str, Any]:
-    number, times = (0, 0) if row is None else (row["users"], row["times"])
+def _action(name: str, number: int, times: int, users: int) -> dict[str, Any]:
     return {"action": name, "users": number, "times": times, "percentage": percentage(number, max(users, 1))}
 
 
@@ -61,7 +72,7 @@ def _share(part: int, whole: int) -> float:
 
 
 def _seconds(value: float | None) -> float | None:
-    return None if value is None else round(float(value), 3)
+    return None if value is None else round(value, 3)
 
 
 ROUTES: Final = (web.get("/admin/plg/onboarding/overview", read),)

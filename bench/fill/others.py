@@ -6,7 +6,7 @@ They are written as states alone, without the facts that they would come of.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,8 @@ import asyncpg
 import msgspec
 
 from db import sql
+from jobs.onboarding import days
+from jobs.onboarding.days import QUERIES as BEGUN
 from jobs.usage import periods
 
 QUERIES: Final = sql.load((Path(__file__).parent / "others.sql").read_text())
@@ -26,3 +28,6 @@ async def fill(conn: asyncpg.Connection, people: int, now: datetime, moved: Call
         moved(done, name)
         arguments = [people, now, rules] if name == "usage_accounts" else [people, now]
         await conn.execute(query, *arguments, timeout=900)
+    moved(len(QUERIES), "onboarding_days")
+    begun = await conn.fetch(BEGUN["page_onboarding_days"], date.min, 1 << 30)
+    await days.save(conn, [row["day"] for row in begun])

@@ -39,7 +39,8 @@ FROM (
 WHERE used > 0 ORDER BY used DESC, subject LIMIT $3 OFFSET $4;
 
 -- name: usage_near_limit
--- at $3 percent or more of the limit that they were judged by last, the fullest first; $2: of one meter, or null; one scan, as above
+-- at $3 percent or more of the limit that they were judged by last, the fullest first; $2: of one meter, or null.
+-- One scan, as above
 SELECT subject, action, used, reserved, period_end, updated_at
 FROM usage_counters
 WHERE ((closed_at IS NULL AND period_end > $1 AND period_start <= $1) OR period_end IS NULL)

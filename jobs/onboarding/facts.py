@@ -13,7 +13,7 @@ from db import sql
 from jobs.action import Action
 from jobs.family import Difference
 from jobs.onboarding import checklist as fold
-from jobs.onboarding import kinds
+from jobs.onboarding import days, kinds
 from jobs.onboarding import rows as stored
 from jobs.onboarding.checklist import Checklist
 
@@ -70,11 +70,14 @@ class Checklists:
     async def save(self, conn: asyncpg.Connection, rows: Sequence[Checklist]) -> None:
         """In the place of all that is kept of these users."""
         ordered = sorted(rows, key=lambda row: row.user_id)
-        await self.delete(conn, [row.user_id for row in ordered])
+        users = [row.user_id for row in ordered]
+        await self.delete(conn, users)
         await stored.save(conn, ordered)
+        await days.note_users(conn, users)
 
     async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
         """Users without any fact."""
+        await days.note_users(conn, keys)
         for table in TABLES:
             await conn.execute(QUERIES[f"delete_{table}"], keys)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from jobs.catalog import Catalog
 from jobs.family import Effect, Emitted, Facts, Item, Live, Outcome, Row, StateTable
 from jobs.kind import Kind
 from jobs.onboarding import checklist as fold
+from jobs.onboarding import days, rebuilt_days
 from jobs.onboarding import facts as onboarding_facts
 from jobs.onboarding import rows as stored
 from jobs.onboarding.checklist import Checklist
@@ -35,6 +36,8 @@ class States:
         self.catalog = catalog
         self.users: dict[str, Checklist] = {}
         self.changed: set[str] = set()
+        self.days: set[date | None] = set()
+        """On which the changed users began, as they were before."""
         self.outcomes: dict[int, Outcome] = {}
         """id() of an action of this batch -> what was said of it."""
         self.effects: list[Effect] = []
@@ -86,8 +89,11 @@ class Onboarding:
         rows: list[Row] = []
         for _, action, payload in items:
             user_id = _user(action)
-            outcome, qualifies = FOLDS[action.kind](states, states.user(user_id), payload, action)
-            states.changed.add(user_id)
+            checklist = states.user(user_id)
+            if user_id not in states.changed:
+                states.changed.add(user_id)
+                states.days.add(days.begun(checklist))
+            outcome, qualifies = FOLDS[action.kind](states, checklist, payload, action)
             states.outcomes[id(action)] = outcome
             rows.append(_row(action, user_id, outcome, qualifies))
         return {self.facts[0].table: rows}
@@ -103,8 +109,11 @@ class Onboarding:
         return Emitted(effects=states.effects, follow_ups=follow_ups, live=live)
 
     async def save(self, conn: asyncpg.Connection, states: States) -> None:
-        """One upsert for each table."""
-        await stored.save(conn, [states.users[user] for user in sorted(states.changed)])
+        """One upsert for each table, and a note of the days whose users changed."""
+        changed = [states.users[user] for user in sorted(states.changed)]
+        await stored.save(conn, changed)
+        touched = states.days.union(map(days.begun, changed))
+        await days.note(conn, {day for day in touched if day is not None})
 
     def models(self, states: States) -> Iterable[tuple[str, bytes]]:
         """The checklist; the API tells it in the words of the catalog of the moment."""
@@ -116,8 +125,8 @@ class Onboarding:
         return {stored.model_name(_user(action)) for _, action, _ in items}
 
     def state_tables(self) -> Sequence[StateTable]:
-        """The checklists."""
-        return (onboarding_facts.Checklists(),)
+        """The checklists, and what is counted of them."""
+        return onboarding_facts.Checklists(), rebuilt_days.Days()
 
 
 def _user(action: Action) -> str:

@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from db import partitions, stream
 from jobs import rebuild
 from jobs.analytics import counting, metrics, rolling
+from jobs.onboarding import days as onboarding_days
 from jobs.privacy import letters, receipts, sessions, tombstones, traces
 from jobs.privacy.sessions import number
 from jobs.privacy.tombstones import QUERIES
@@ -156,10 +157,13 @@ class Erasure:
 
     async def _states(self) -> None:
         async with self._locked(stream.partition_of(self.subject, self.partitions)):
+            days = await onboarding_days.note_users(self.conn, [self.user_id])
             removed = {
                 table: number(await self.conn.execute(QUERIES[f"erase_{table}"], self.subject)) for table in STATES
             }
             await self._count({table: rows for table, rows in removed.items() if table != "flags"})
+        async with self.conn.transaction():
+            await onboarding_days.count_now(self.conn, days)
 
     async def _effects(self) -> None:
         """With their deliveries, whether they were sent or wait."""

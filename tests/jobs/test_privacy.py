@@ -17,6 +17,7 @@ import pytest
 from db import keys, live, stream
 from jobs.action import Action
 from jobs.analytics import rolling
+from jobs.onboarding import days as onboarding_days
 from jobs.privacy import receipts, tombstones
 from jobs.privacy.erasure import Erasure
 from jobs.privacy.tombstones import Erased
@@ -96,6 +97,8 @@ async def rolled(pipe: Service) -> None:
         while not done:
             async with conn.transaction():
                 done = (await rolling.roll(conn, datetime.now(UTC))).is_done
+        async with conn.transaction():
+            assert (await onboarding_days.count(conn)).is_done
 
 
 async def erase(pipe: Service, user: str = ANN) -> receipts.Receipt:
@@ -133,7 +136,10 @@ async def traces(pipe: Service, text: str) -> list[str]:
 
 async def numbers(pipe: Service) -> dict[str, Any]:
     """What the tables of everybody hold, for comparison."""
-    tables = ("rollups", "visitor_hours", "session_rollups", "configurations", "user_sessions", "usage_counters")
+    tables = (
+        *("rollups", "visitor_hours", "session_rollups", "configurations", "user_sessions", "usage_counters"),
+        "onboarding_days",
+    )
     return {table: await pipe.sql.fetch(f"SELECT t::text FROM {table} t ORDER BY 1") for table in tables}
 
 

@@ -115,6 +115,7 @@ async def stop_under_load(short: bool) -> Figures:
         names = s.system.names if short else s.system.names * 3
         for name in names:
             await asyncio.sleep(0.5)
+            await s.system.answering()  # one that is still starting ends by the signal
             await _stop(s, name)
         await s.producer.finish()
         await s.system.answering()

@@ -37,9 +37,9 @@ async def pairs(conn: asyncpg.Connection, now: datetime) -> AsyncIterator[tuple[
     Left out is what nobody can reckon: metrics of days whose facts are not all there, the API's own times, and minutes
     and hours that are too old to be kept.
     """
-    since, ever = await _since(conn, now), Held()
+    since, ever, noted = await _since(conn, now), Held(), set[Cell]()
     mine = _weeks([_rows(conn)])
-    theirs = _weeks([_sessions(conn, ever), _metrics(conn), *_visitors(conn, now)])
+    theirs = _weeks([_sessions(conn, ever), _metrics(conn, noted), *_visitors(conn, now)])
     one, other = await anext(mine, None), await anext(theirs, None)
     while one or other:
         week = min(part[0] for part in (one, other) if part)
@@ -48,6 +48,7 @@ async def pairs(conn: asyncpg.Connection, now: datetime) -> AsyncIterator[tuple[
             kept, one = one[1], await anext(mine, None)
         if other and other[0] == week:
             wanted, other = other[1], await anext(theirs, None)
+        _await(noted, kept, wanted)
         yield _compared(kept, since, now), _compared(wanted, since, now)
     yield {cell: value async for cell, value in _stored(conn, "load_all_time")}, _compared(ever, since, now)
 
@@ -56,6 +57,14 @@ async def _since(conn: asyncpg.Connection, now: datetime) -> float:
     """From when on all facts of metrics are there: a day behind the oldest, since clocks of clients differ."""
     oldest: datetime | None = await conn.fetchval(counting.FACTS["oldest_day"])
     return (oldest or now).timestamp() + DAY
+
+
+def _await(noted: set[Cell], kept: Held, wanted: Held) -> None:
+    """A largest value may be one that is only noted: a maximum cannot be taken back out of the facts as a sum can."""
+    for cell in noted & kept.keys() & wanted.keys():
+        (n, total, most), so_far = wanted[cell], kept[cell][2]
+        if so_far is not None and most is not None and so_far < most:
+            wanted[cell] = n, total, so_far
 
 
 def _compared(held: Held, since: float, now: datetime) -> Held:
@@ -130,12 +139,16 @@ async def _sessions(conn: asyncpg.Connection, ever: Held) -> AsyncIterator[_Part
         yield int(row["hour"].timestamp()), part
 
 
-async def _metrics(conn: asyncpg.Connection) -> AsyncIterator[_Part]:
-    """From their facts, without those that are noted and that no pass has added: both as of one moment."""
+async def _metrics(conn: asyncpg.Connection, noted: set[Cell]) -> AsyncIterator[_Part]:
+    """From their facts, without those that are noted and that no pass has added: both as of one moment.
+
+    The numbers that wait for such a pass go to `noted`, before all others.
+    """
     rows: list[asyncpg.Record] = []
     async for row in conn.cursor(READING["read_metrics"], prefetch=PREFETCH):
         if row["noted"] is not None:
             added = _summed([row["noted"]])
+            noted.update(added)
             yield 0, {cell: (-n, -total, None) for cell, (n, total, _) in added.items()}
             continue
         rows.append(row)

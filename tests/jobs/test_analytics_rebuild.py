@@ -142,7 +142,8 @@ async def test_what_cannot_be_reckoned_is_told_and_left(pipe: Service) -> None:
 async def test_what_waits_for_a_pass_is_left_to_it(pipe: Service) -> None:
     await filled(pipe)
     await pipe.settle(await pipe.send({"kind": "page.viewed", "sessionId": "new"}))
-    await pipe.settle(await pipe.send({"kind": "metric.recorded", "data": {"metricName": "lcp", "value": 3}}))
+    for value in (3, 7.001):  # the second is the largest of a number that others are in, and cannot be taken out of it
+        await pipe.settle(await pipe.send({"kind": "metric.recorded", "data": {"metricName": "lcp", "value": value}}))
     assert (await run(pipe, check=True))[1] == {}
     await run(pipe, check=False)
     await rolled(pipe)

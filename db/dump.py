@@ -65,8 +65,9 @@ def restore(url: str, file: Path) -> None:
         try:
             into.stdin.write(b"BEGIN;\nDROP SCHEMA public CASCADE;\nCREATE SCHEMA public;\n")
             into.stdin.writelines(_for_every_server(source.stdout))
-            # Without this line psql ends with the transaction open, and nothing has happened.
-            into.stdin.write(b"\nCOMMIT;\n" if source.wait() == 0 else b"")
+            # Without this line psql ends with the transaction open, and nothing has happened. Of tables that were just
+            # filled Postgres knows nothing to plan by.
+            into.stdin.write(b"\nCOMMIT;\nANALYZE;\n" if source.wait() == 0 else b"")
             into.stdin.close()
         except BrokenPipeError:
             source.kill()

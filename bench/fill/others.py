@@ -29,5 +29,7 @@ async def fill(conn: asyncpg.Connection, people: int, now: datetime, moved: Call
         arguments = [people, now, rules] if name == "usage_accounts" else [people, now]
         await conn.execute(query, *arguments, timeout=900)
     moved(len(QUERIES), "onboarding_days")
+    # Postgres plans for what it knows: of tables just filled it knows nothing.
+    await conn.execute("ANALYZE onboarding_progress, onboarding_actions")
     begun = await conn.fetch(BEGUN["page_onboarding_days"], date.min, 1 << 30)
     await days.save(conn, [row["day"] for row in begun])

@@ -127,6 +127,23 @@ class StateTable(Protocol):
         """The names of the read models that a row of the last chunk is shown in."""
 
 
+class OfNobody:
+    """What tables of numbers that belong to nobody share in a rebuild: `page` names all rows, no read model has one."""
+
+    async def count(self, conn: asyncpg.Connection) -> int:
+        """Unknown before it is looked."""
+        return 0
+
+    async def orphans(self, conn: asyncpg.Connection) -> AsyncIterator[tuple[str, str]]:
+        """None."""
+        for pair in tuple[tuple[str, str], ...]():
+            yield pair
+
+    def models(self, key: str) -> Iterable[str]:
+        """None."""
+        return ()
+
+
 class Family(Protocol):
     """A package in `jobs/` provides one; `worker/apply.py` drives it and owns the transaction.
 

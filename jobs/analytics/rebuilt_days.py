@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -12,26 +12,13 @@ import msgspec
 from jobs.analytics import days
 from jobs.analytics.rebuilt_numbers import OURS
 from jobs.analytics.weekly import READING
-from jobs.family import Difference
+from jobs.family import Difference, OfNobody
 
 
-class Days:
+class Days(OfNobody):
     """`daily_analytics`, keyed by day, from the day's numbers."""
 
     name = "daily_analytics"
-
-    async def count(self, conn: asyncpg.Connection) -> int:
-        """Unknown before it is looked."""
-        return 0
-
-    async def orphans(self, conn: asyncpg.Connection) -> AsyncIterator[tuple[str, str]]:
-        """None: `page` names everything."""
-        for key in tuple[str, ...]():
-            yield key, OURS
-
-    def models(self, key: str) -> Iterable[str]:
-        """None: no read model shows them."""
-        return ()
 
     async def page(self, conn: asyncpg.Connection, after: str, limit: int) -> Sequence[tuple[str, str]]:
         """Every day that has numbers or a row, in order."""

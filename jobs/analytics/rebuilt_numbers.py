@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,7 +12,7 @@ from jobs.analytics import cells, recounting, weekly
 from jobs.analytics.cells import Cell, Count
 from jobs.analytics.recounting import Sums, moment
 from jobs.analytics.weekly import READING, Held, Value
-from jobs.family import Difference
+from jobs.family import Difference, OfNobody
 
 SHOWN: Final = 50
 """Numbers that are told, when many differ."""
@@ -20,23 +20,14 @@ OURS: Final = "rollups"
 """Subject of numbers, which belong to nobody: they are looked at together."""
 
 
-class Rollups:
+class Rollups(OfNobody):
     """`rollups`, as one row of everything that differs."""
 
     name = "rollups"
 
-    async def count(self, conn: asyncpg.Connection) -> int:
-        """Unknown before it is looked."""
-        return 0
-
     async def page(self, conn: asyncpg.Connection, after: str, limit: int) -> Sequence[tuple[str, str]]:
         """One."""
         return [] if after else [("all", OURS)]
-
-    async def orphans(self, conn: asyncpg.Connection) -> AsyncIterator[tuple[str, str]]:
-        """None: `page` names everything."""
-        for key in tuple[str, ...]():
-            yield key, OURS
 
     async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Sequence[Difference]]:
         """What should differ: nothing."""
@@ -73,10 +64,6 @@ class Rollups:
 
     async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
         """Nothing to do: there is one row, which is always rebuilt."""
-
-    def models(self, key: str) -> Iterable[str]:
-        """None: no read model shows them."""
-        return ()
 
 
 async def _mend(conn: asyncpg.Connection, kept: Held, wanted: Held) -> None:

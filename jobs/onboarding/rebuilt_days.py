@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
 import asyncpg
 
-from jobs.family import Difference
+from jobs.family import Difference, OfNobody
 from jobs.onboarding import days
 from jobs.onboarding.days import QUERIES
 
@@ -17,24 +17,15 @@ OURS: Final = "onboarding_days"
 BEGINNING: Final = "0001-01-01"
 
 
-class Days:
+class Days(OfNobody):
     """`onboarding_days`, keyed by day, each from the rows of the users who began on it."""
 
     name = "onboarding_days"
-
-    async def count(self, conn: asyncpg.Connection) -> int:
-        """Unknown before it is looked."""
-        return 0
 
     async def page(self, conn: asyncpg.Connection, after: str, limit: int) -> Sequence[tuple[str, str]]:
         """Every day that has a row, or on which something moved first, in order."""
         rows = await conn.fetch(QUERIES["page_onboarding_days"], date.fromisoformat(after or BEGINNING), limit)
         return [(row["day"].isoformat(), OURS) for row in rows]
-
-    async def orphans(self, conn: asyncpg.Connection) -> AsyncIterator[tuple[str, str]]:
-        """None: `page` names everything."""
-        for key in tuple[str, ...]():
-            yield key, OURS
 
     async def kept(self, conn: asyncpg.Connection, keys: Sequence[str]) -> Mapping[str, Any]:
         """The rows; None of a day that is noted."""
@@ -69,7 +60,3 @@ class Days:
     async def delete(self, conn: asyncpg.Connection, keys: Sequence[str]) -> None:
         """As a pass does."""
         await days.drop(conn, [date.fromisoformat(key) for key in keys])
-
-    def models(self, key: str) -> Iterable[str]:
-        """None: no read model shows them."""
-        return ()

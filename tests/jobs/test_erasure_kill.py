@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 
 from jobs.privacy import receipts
 from tests.api.service import Service
-from tests.jobs.commands import PATIENCE, ROOT, Operator
+from tests.jobs.commands import PATIENCE, Operator
 from tests.jobs.test_privacy import ANN, is_clean, lived, traces
-
-
-@asynccontextmanager
-async def victim(pipe: Service) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The process that forks those who erase."""
-    names = ("database_url", "redis_url", "partitions", "durability")
-    env = os.environ | {f"MILEPOST_{name}".upper(): str(getattr(pipe.settings, name)) for name in names}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.worker.killed_erasing"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        cwd=ROOT,
-        env=env,
-    )
-    yield process
-    process.kill()
-    await process.wait()
-
-
-async def ended(process: asyncio.subprocess.Process, number: int, when: str) -> str:
-    """How one that dies at a command ended."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(f"{number} {when}\n".encode())
-    async with asyncio.timeout(PATIENCE):
-        return (await process.stdout.readline()).decode().strip()
+from tests.worker.victims import ended, victim
 
 
 @pytest.mark.parametrize("when", ["before", "sent"])
@@ -48,8 +16,8 @@ async def test_a_kill_at_any_command_leaves_nothing_half_done(pipe: Service, ope
     await lived(pipe, ANN, "bob")
     async with pipe.sql.acquire() as conn:
         order = await receipts.order(conn, ANN)
-        async with victim(pipe) as process:
-            ends, number = [await ended(process, 2, when)], 2
+        async with victim("tests.worker.killed_erasing", pipe.settings) as process:
+            ends, number = [await ended(process, 2, when, PATIENCE)], 2
             while ends[-1] != "done":
                 held = await receipts.find(conn, order)
                 assert held is not None
@@ -57,7 +25,7 @@ async def test_a_kill_at_any_command_leaves_nothing_half_done(pipe: Service, ope
                 # As if the lease had run out.
                 await conn.execute("UPDATE erasures SET lease_until = now() WHERE id = $1", order)
                 number += 9
-                ends.append(await ended(process, number, when))
+                ends.append(await ended(process, number, when, PATIENCE))
         assert ends == ["killed"] * (len(ends) - 1) + ["done"]
         assert len(ends) > 8
         receipt = await receipts.find(conn, order)

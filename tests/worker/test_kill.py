@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -16,9 +13,9 @@ from db.settings import Settings
 from jobs.action import Action
 from tests.jobs.making import NOW, START, make
 from tests.worker import rig as rigs
+from tests.worker import victims
 from tests.worker.rig import Rig
 
-ROOT = Path(__file__).parents[2]
 MINUTE = timedelta(minutes=1)
 
 
@@ -32,28 +29,13 @@ async def lone(settings: Settings) -> AsyncIterator[Rig]:
 @pytest.fixture
 async def victim(lone: Rig) -> AsyncIterator[asyncio.subprocess.Process]:
     """The process that forks the drains."""
-    names = ("database_url", "redis_url", "partitions", "durability")
-    env = os.environ | {f"MILEPOST_{name}".upper(): str(getattr(lone.settings, name)) for name in names}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.worker.killed"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        cwd=ROOT,
-        env=env,
-    )
-    yield process
-    process.kill()
-    await process.wait()
+    async with victims.victim("tests.worker.killed", lone.settings) as process:
+        yield process
 
 
 async def drained(victim: asyncio.subprocess.Process, number: int, when: str) -> str:
     """How a drain that dies at a command ended."""
-    assert victim.stdin is not None
-    assert victim.stdout is not None
-    victim.stdin.write(f"{number} {when}\n".encode())
-    async with asyncio.timeout(rigs.PATIENCE):
-        return (await victim.stdout.readline()).decode().strip()
+    return await victims.ended(victim, number, when, rigs.PATIENCE)
 
 
 def some(number: int) -> list[Action]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final, cast
 
 import msgspec
 from arq import Worker
@@ -34,12 +34,22 @@ def redis_settings(url: str) -> RedisSettings:
     return settings
 
 
+def encoded(job: dict[str, Any]) -> bytes:
+    """A job or its result as JSON: whoever can write to Redis could run code by arq's default, pickle."""
+    return msgspec.json.encode(job, enc_hook=repr)
+
+
+def decoded(job: bytes) -> dict[str, Any]:
+    """A job as it was enqueued."""
+    return cast("dict[str, Any]", msgspec.json.decode(job))
+
+
 async def connected(url: str, queue: str = keys.ARQ_QUEUE) -> ArqRedis:
-    """A pool for enqueueing: JSON, since whoever can write to Redis could run code by arq's default, pickle."""
+    """A pool for enqueueing."""
     return await create_pool(
         redis_settings(url),
-        job_serializer=msgspec.json.encode,
-        job_deserializer=msgspec.json.decode,
+        job_serializer=encoded,
+        job_deserializer=decoded,
         default_queue_name=queue,
     )
 

@@ -15,7 +15,6 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 import asyncpg
-import msgspec
 from arq import Worker, func
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
@@ -124,7 +123,7 @@ async def enqueue(redis: ArqRedis, jobs: Sequence[Job]) -> int:
     async with redis.pipeline(transaction=False) as pipe:
         for one, why in jobs:
             name = f"{one}:{why}"
-            job = serialize_job("deliver", (str(one),), {}, None, now, serializer=msgspec.json.encode)
+            job = serialize_job("deliver", (str(one),), {}, None, now, serializer=arq_redis.encoded)
             pipe.set(job_key_prefix + name, job, px=EXPIRE_MS, nx=True)
             pipe.zadd(keys.ARQ_DELIVERIES, {name: now}, nx=True)
         return sum((await pipe.execute())[1::2])
@@ -160,8 +159,8 @@ def worker(settings: Settings, redis: ArqRedis, outbox: Outbox, courier: Courier
         functions=[func(cast("WorkerCoroutine", deliver), name="deliver", keep_result=0, timeout=seconds)],
         redis_pool=redis,
         queue_name=keys.ARQ_DELIVERIES,
-        job_serializer=msgspec.json.encode,
-        job_deserializer=msgspec.json.decode,
+        job_serializer=arq_redis.encoded,
+        job_deserializer=arq_redis.decoded,
         handle_signals=False,
         job_timeout=seconds,
         max_jobs=JOBS,

@@ -97,7 +97,7 @@ async def test_the_worker_is_set_by_keyword_in_utc_with_json(rig: Rig, arq: ArqR
     assert running.keep_result_s == 0
     readers = {running.job_deserializer, running.pool.job_deserializer}
     writers = {running.job_serializer, running.pool.job_serializer}
-    assert (readers, writers) == ({msgspec.json.decode}, {msgspec.json.encode})
+    assert (readers, writers) == ({arq_redis.decoded}, {arq_redis.encoded})
     assert running.retry_jobs
     assert {name.removeprefix("cron:") for name in running.functions} == {job.__name__ for job, _ in schedule.SCHEDULES}
 
@@ -110,7 +110,7 @@ class Trap:
 
 
 async def test_a_pickled_payload_is_refused_and_runs_nothing(
-    rig: Rig, arq: ArqRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, arq: ArqRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     trap, ran = tmp_path / "trap", asyncio.Event()
     monkeypatch.setenv("TRAP", str(trap))
@@ -126,6 +126,7 @@ async def test_a_pickled_payload_is_refused_and_runs_nothing(
         async with asyncio.timeout(rigs.PATIENCE):
             await ran.wait()
     assert not trap.exists()
+    assert "error serializing" not in caplog.text
 
 
 def _gone(arq: ArqRedis, job_id: str) -> Any:

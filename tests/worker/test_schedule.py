@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
-import msgspec
 import pytest
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix

@@ -13,6 +13,7 @@ import asyncpg
 import msgspec
 
 from jobs.action import Action
+from jobs.catalog import Catalog
 from jobs.family import Emitted, Facts, Item, Live, Outcome, Refusal, Row, StateTable
 from jobs.kind import Kind
 from jobs.usage import facts as usage_facts
@@ -20,6 +21,7 @@ from jobs.usage import records, view
 from jobs.usage import states as usage_states
 from jobs.usage.fold import FOLDS
 from jobs.usage.kinds import KINDS
+from jobs.usage.plans import Plans
 from jobs.usage.refusal import Refused
 from jobs.usage.rows import QUERIES
 from jobs.usage.states import States
@@ -83,8 +85,10 @@ class Usage:
     def emitted(self, states: States) -> Emitted:
         """Notices of thresholds, what cannot be taken, and the view as it is now."""
         states.models = view.changed(states)
+        # Not the states themselves: what they hold through themselves only a collection frees, and that stops the loop.
         states.emitted.live = [
-            Live(subject, "usage", partial(_view, states, subject, model)) for subject, model in states.models.items()
+            Live(subject, "usage", partial(_view, model, states.plans, states.catalog, states.latest[subject]))
+            for subject, model in states.models.items()
         ]
         return states.emitted
 
@@ -105,5 +109,5 @@ class Usage:
         return usage_facts.tables()
 
 
-def _view(states: States, subject: str, model: view.Model) -> bytes:
-    return msgspec.json.encode(view.view(model, states.plans, states.catalog, states.latest[subject]))
+def _view(model: view.Model, held: Plans, catalog: Catalog, now: datetime) -> bytes:
+    return msgspec.json.encode(view.view(model, held, catalog, now))

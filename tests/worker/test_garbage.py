@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
 
 from jobs.action import Action
 from jobs.families import FAMILIES

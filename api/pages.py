@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from api import errors
-from jobs.place import Place
+from jobs.place import Place, SessionPlace
 
 MOST: Final = 200
 MOST_SKIPPED: Final = 100_000
@@ -50,3 +50,11 @@ def place(given: str | None, code: str = "invalid_parameter") -> Place | None:
         return None if given is None else Place.parse(given)
     except ValueError as error:
         raise errors.Problem(code, str(error), details={"path": "cursor"}) from None
+
+
+def session_place(given: str | None) -> SessionPlace | None:
+    """The same of a cursor of sessions. Raises Problem 400 invalid_parameter."""
+    try:
+        return None if given is None else SessionPlace.parse(given)
+    except ValueError as error:
+        raise errors.parameter("cursor", str(error)) from None

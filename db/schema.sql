@@ -1011,7 +1011,7 @@ CREATE INDEX user_courses_course ON public.user_courses USING btree (course_id, 
 
 CREATE INDEX user_progress_id ON public.user_progress USING btree (id);
 
-CREATE INDEX user_sessions_begun ON public.user_sessions USING btree (at DESC, session_id);
+CREATE INDEX user_sessions_begun ON public.user_sessions USING btree (is_bot, at, session_id);
 
 CREATE INDEX user_sessions_open ON public.user_sessions USING btree (at) WHERE (ended_at IS NULL);
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -28,4 +30,27 @@ class Place(NamedTuple):
                 raise ValueError
             return cls(_EPOCH + int(micros) * _MICROSECOND, UUID(hex=last))
         except (ValueError, OverflowError):
+            raise ValueError("this is no cursor of an earlier answer") from None
+
+
+class SessionPlace(NamedTuple):
+    """The beginning and the id of the last session that was seen; an id is any text, so that the cursor is encoded."""
+
+    at: datetime
+    id: str
+
+    def __str__(self) -> str:
+        text = f"{(self.at - _EPOCH) // _MICROSECOND}.{self.id}"
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> SessionPlace:
+        """Raises ValueError for what is no cursor."""
+        try:
+            plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+            micros, dot, last = plain.partition(".")
+            if not dot or "\0" in last:
+                raise ValueError
+            return cls(_EPOCH + int(micros) * _MICROSECOND, last)
+        except (binascii.Error, ValueError, OverflowError):
             raise ValueError("this is no cursor of an earlier answer") from None

@@ -24,6 +24,9 @@ _SESSIONS: Final = fields(
         "appliedThrough": TIME,
         "from": TIME,
         "to": TIME,
+        "grain": {"enum": ["hour", "day"]},
+        "bots": {**COUNT, "description": "sessions of declared bots that are left out"},
+        "cursor": nullable(TEXT),
         "sessions": _list(
             {
                 "sessionId": TEXT,
@@ -37,6 +40,7 @@ _SESSIONS: Final = fields(
                 "lastCategory": nullable(TEXT),
                 "totalPrice": _NUMBER_OR_NONE,
                 "completionPercentage": _NUMBER_OR_NONE,
+                "isBot": _YES_OR_NO,
             }
         ),
     }
@@ -136,8 +140,9 @@ OPERATIONS: Final = (
     ),
     _get(
         *("/api/admin/analytics/sessions", "listLatestSessions", "The sessions that began last", _SESSIONS),
-        "Newest first; 24h unless a range is given.",
-        *("SessionsRange", "From", "To", "AdminLimit"),
+        "Newest first; 24h unless a range is given, cut to whole hours or days: `from`, `to` and `grain` say to which. "
+        "`cursor` leads to the next page of the same range; null: this is the last one.",
+        *("SessionsRange", "From", "To", "AnalyticsBots", "AdminLimit", "AdminCursor"),
     ),
     _get(
         *("/api/admin/analytics/courses", "readCoursesOverview", "Courses, enrolments, certificates", _COURSES),

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
 from aiohttp import web
 
 from api import answer, pages, time_range, who
-from api.analytics.routes import route
+from api.analytics.routes import bots, route
 from api.state import State
 from db import sql
 from jobs import status
+from jobs.analytics import answers
 from jobs.analytics.answers import Answer, share
+from jobs.place import SessionPlace
 
 QUERIES: Final = sql.read("admin")
 LATEST, MOST = 50, 200
 COURSES: Final = 1000
+_LAST: Final = SessionPlace(datetime.max.replace(tzinfo=UTC), "")
 WAIT: Final = 5.0
 """Seconds for a connection, before Postgres counts as away."""
 
 
 async def _sessions(conn: asyncpg.Connection, request: web.Request, _: State, now: datetime) -> Answer:
-    wanted = time_range.read(request, now, "24h")
-    rows = await conn.fetch(QUERIES["latest_sessions"], *wanted, pages.number(request, "limit", LATEST, MOST))
-    return {"from": wanted.begin, "to": wanted.end, "sessions": [_session(row) for row in rows]}
+    """Newest first, those behind `cursor`; of bots with `bots=include` only."""
+    asked, everybody = time_range.read(request, now, "24h"), bots(request)
+    wanted = answers.span(asked.begin, asked.end, now)
+    limit = pages.number(request, "limit", LATEST, MOST)
+    # Behind nothing that began at the end of the range, whatever it is called.
+    behind = min(pages.session_place(request.query.get("cursor")) or _LAST, SessionPlace(wanted.end, ""))
+    rows = await conn.fetch(
+        QUERIES["latest_sessions"], wanted.begin, *behind, limit + 1, [False, True] if everybody else [False]
+    )
+    kept = rows[:limit]
+    return {
+        **answers.told(wanted),
+        "bots": 0 if everybody else await answers.bot_sessions(conn, wanted),
+        "sessions": [_session(row) for row in kept],
+        "cursor": str(SessionPlace(kept[-1]["at"], kept[-1]["session_id"])) if len(rows) > limit else None,
+    }
 
 
 def _session(row: asyncpg.Record) -> dict[str, Any]:
@@ -42,6 +58,7 @@ def _session(row: asyncpg.Record) -> dict[str, Any]:
         "lastCategory": row["last_category"],
         "totalPrice": row["total_price"],
         "completionPercentage": row["completion_percentage"],
+        "isBot": row["is_bot"],
     }
 
 

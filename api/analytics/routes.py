@@ -49,7 +49,7 @@ def _span(request: web.Request, now: datetime) -> Span:
     return answers.span(wanted.begin, wanted.end, now)
 
 
-def _bots(request: web.Request) -> bool:
+def bots(request: web.Request) -> bool:
     """Whether bots are counted, too."""
     text = request.query.get("bots", "exclude")
     if text not in {"exclude", "include"}:
@@ -58,7 +58,7 @@ def _bots(request: web.Request) -> bool:
 
 
 async def _overview(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
-    return await overview.read(conn, _span(request, now), bots=_bots(request))
+    return await overview.read(conn, _span(request, now), bots=bots(request))
 
 
 async def _funnel(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
@@ -68,11 +68,11 @@ async def _funnel(conn: asyncpg.Connection, request: web.Request, state: State, 
     if chosen is None:
         said = f"there is no such funnel; there are {', '.join(known)}"
         raise errors.parameter("funnel", said)
-    return await conversion.read(conn, _span(request, now), chosen, bots=_bots(request)) | {"funnels": known}
+    return await conversion.read(conn, _span(request, now), chosen, bots=bots(request)) | {"funnels": known}
 
 
 async def _popular(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
-    return await popular.read(conn, pages.number(request, "limit", TOP, MOST), bots=_bots(request))
+    return await popular.read(conn, pages.number(request, "limit", TOP, MOST), bots=bots(request))
 
 
 async def _performance(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
@@ -88,7 +88,7 @@ async def _retention(conn: asyncpg.Connection, request: web.Request, state: Stat
 
 async def _paths(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:
     wanted, limit = _span(request, now), pages.number(request, "limit", 20, MOST)
-    return await paths.read(conn, wanted, limit, bots=_bots(request))
+    return await paths.read(conn, wanted, limit, bots=bots(request))
 
 
 async def _journey(conn: asyncpg.Connection, request: web.Request, state: State, now: datetime) -> Answer:

@@ -1,8 +1,13 @@
 -- name: latest_sessions
-SELECT
-    session_id, subject, at, last_at, ended_at, interactions, device_type, last_category, total_price,
-    completion_percentage, completed_at
-FROM user_sessions WHERE at >= $1 AND at < $2 ORDER BY at DESC, session_id LIMIT $3;
+-- newest first, behind ($2, $3); $5: of people, of bots, of both, each read by the index in its order
+SELECT s.* FROM unnest($5::boolean[]) AS k (robot) CROSS JOIN LATERAL (
+    SELECT
+        session_id, subject, at, last_at, ended_at, interactions, device_type, last_category, total_price,
+        completion_percentage, completed_at, is_bot
+    FROM user_sessions
+    WHERE is_bot = k.robot AND at >= $1 AND (at, session_id) < ($2, $3::text COLLATE "C")
+    ORDER BY at DESC, session_id DESC LIMIT $4
+) s ORDER BY s.at DESC, s.session_id DESC LIMIT $4;
 
 -- name: courses_overview
 -- of those that exist and those that somebody is enrolled in; a course that nobody described has no title

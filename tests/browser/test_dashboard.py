@@ -392,3 +392,26 @@ async def test_it_works_below_a_path_of_a_proxy(operator: Operator) -> None:
 def test_every_view_is_looked_at() -> None:
     names = {path.stem.removeprefix("view_") for path in dashboard.PATH.glob("view_*.js")}
     assert names == set(VIEWS)
+
+
+async def test_sessions_page_by_page_and_without_bots(operator: Operator) -> None:
+    data = {"eventType": "click", "category": "nest"}
+    made = [{"kind": "interaction.recorded", "sessionId": f"s-{number}", "data": data} for number in range(101)]
+    await operator.service.settle(await operator.service.send({"actions": made}))
+    token = operator.service.token("ann", aud="milepost", scope="ingest")
+    bot = made[0] | {"sessionId": "crawler"}
+    await operator.service.settle(await operator.service.send(bot, by=token, User_Agent="testbot/1.0 (+http://x.org)"))
+    await roll(operator.service)
+    await operator.signs_in()
+    await operator.page.until(READY)
+    text = await operator.goes("journeys?range=7d")
+    assert "100 shown, 1 session of bots left out" in text
+    assert "crawler" not in text
+    await operator.page.js("document.querySelector('[data-key=older]').click()")
+    await operator.page.until("document.querySelector('main').textContent.includes('1 shown')")
+    assert "cursor=" in await operator.page.js("location.hash")
+    select = "document.querySelector('[data-key=choice-Bots]')"
+    await operator.page.js(f"{select}.value = 'shown'; {select}.dispatchEvent(new Event('change'))")
+    await operator.page.until("document.querySelector('main').textContent.includes('crawler')")
+    assert "cursor=" not in await operator.page.js("location.hash")
+    assert operator.complaints() == []

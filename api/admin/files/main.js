@@ -151,7 +151,7 @@ function route() {
 
 function ranges(name, parameters) {
   return h("nav", { class: "ranges", "aria-label": "Time range" }, RANGES.map((one) =>
-    h("a", { href: to(name, { ...parameters, range: one }), "aria-current": one === parameters.range ? "true" : null }, one)));
+    h("a", { href: to(name, { ...parameters, range: one, cursor: null }), "aria-current": one === parameters.range ? "true" : null }, one)));
 }
 
 async function load(mine) {

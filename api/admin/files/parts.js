@@ -77,6 +77,14 @@ export function choice(label, values, chosen, changed) {
     h("select", { onchange: (event) => changed(event.target.value), "data-key": `choice-${label}` }, options));
 }
 
+/** The way through a list whose answers have a cursor. */
+export function further({ cursor }, { go, parameters }) {
+  if (!cursor && !parameters.cursor) return null;
+  return h("div", { class: "row card-less" },
+    parameters.cursor && h("button", { type: "button", "data-key": "newest", onclick: () => go({ cursor: null }) }, "Newest"),
+    cursor && h("button", { type: "button", "data-key": "older", onclick: () => go({ cursor }) }, "Older"));
+}
+
 /** Tell the operator what was done; read aloud, gone after a while. */
 export function say(words) {
   const said = document.getElementById("said");

@@ -3,7 +3,7 @@
 import { ask, post } from "./api.js";
 import { given, h } from "./dom.js";
 import { ago, count, moment, number } from "./format.js";
-import { card, choice, dialog, empty, facts, figures, grid, notice, say, table, tag, working } from "./parts.js";
+import { card, choice, dialog, empty, facts, figures, further, grid, notice, say, table, tag, working } from "./parts.js";
 
 const SORTS = { open: "warn", retried: "good", discarded: "" };
 const ALL = "all";
@@ -34,13 +34,6 @@ const named = (values, chosen) => [ALL, ...new Set([...values.filter(Boolean), .
 function about({ letters, total }, { parameters }) {
   if (!letters.length) return null;
   return `${count(total, parameters.status === ALL ? "letter" : "open letter")}${letters.length < total ? `, ${number(letters.length)} shown` : ""}, newest first`;
-}
-
-function further({ cursor }, { go, parameters }) {
-  if (!cursor && !parameters.cursor) return null;
-  return h("div", { class: "row card-less" },
-    parameters.cursor && h("button", { type: "button", onclick: () => go({ cursor: null }) }, "Newest"),
-    cursor && h("button", { type: "button", onclick: () => go({ cursor }) }, "Older"));
 }
 
 // All that the filter finds.

@@ -3,7 +3,7 @@
 import { ask, post } from "./api.js";
 import { download, fill, given, h } from "./dom.js";
 import { ago, count, moment, number, seconds } from "./format.js";
-import { card, dialog, empty, facts, grid, say, table, tag } from "./parts.js";
+import { card, dialog, empty, facts, further, grid, say, table, tag } from "./parts.js";
 
 const SORTS = { waiting: "warn", running: "key", done: "good" };
 
@@ -15,13 +15,6 @@ export const erasures = {
   tools: (data, context) => [h("button", { class: "danger", type: "button", onclick: () => order(context), "data-key": "erase" }, "Erase a person …")],
   show: (data, context) => grid(card("Receipts", list(data.erasures), { flush: true, about: data.erasures.length ? "newest first" : null }), further(data, context)),
 };
-
-function further({ cursor }, { go, parameters }) {
-  if (!cursor && !parameters.cursor) return null;
-  return h("div", { class: "row card-less" },
-    parameters.cursor && h("button", { type: "button", onclick: () => go({ cursor: null }) }, "Newest"),
-    cursor && h("button", { type: "button", onclick: () => go({ cursor }) }, "Older"));
-}
 
 const removed = (one) => Object.values(one.removed).reduce((sum, rows) => sum + rows, 0);
 const took = (one) => (one.doneAt ? (new Date(one.doneAt) - new Date(one.requestedAt)) / 1000 : null);

@@ -2,8 +2,11 @@
 
 import { ask } from "./api.js";
 import { given, h, to } from "./dom.js";
-import { ago, clock, duration, moment, number, short } from "./format.js";
-import { card, category, facts, figures, grid, notice, stack, table, tag } from "./parts.js";
+import { ago, clock, count, duration, moment, number, short } from "./format.js";
+import { card, category, choice, facts, figures, further, grid, notice, stack, table, tag } from "./parts.js";
+
+const SHOWN = "shown";
+const INCLUDED = "include";
 
 export const journeys = {
   title: "Journeys",
@@ -11,10 +14,10 @@ export const journeys = {
   ranges: true,
   async load({ parameters, signal }) {
     if (parameters.session) return ask("api/admin/analytics/user-journey", { sessionId: parameters.session }, signal);
-    return ask("api/admin/analytics/sessions", { timeRange: parameters.range, limit: 100 }, signal);
+    return ask("api/admin/analytics/sessions", { timeRange: parameters.range, bots: parameters.bots, limit: 100, cursor: parameters.cursor }, signal);
   },
-  tools: (_, context) => search(context),
-  show: (data, { parameters }) => (data.steps ? journey(data, parameters) : latest(data)),
+  tools: (_, context) => [!context.parameters.session && choice("Bots", ["left out", SHOWN], context.parameters.bots === INCLUDED ? SHOWN : "left out", (chosen) => context.go({ bots: chosen === SHOWN ? INCLUDED : null, cursor: null })), search(context)],
+  show: (data, context) => (data.steps ? journey(data, context.parameters) : latest(data, context)),
 };
 
 function search({ go, parameters }) {
@@ -25,8 +28,11 @@ function search({ go, parameters }) {
 
 // The list.
 
-function latest({ sessions }) {
-  return grid(card("Newest sessions", table(COLUMNS, sessions, { label: "Newest sessions", none: "No session began in this time.", stacked: true }), { flush: true, about: `${number(sessions.length)} shown` }));
+function latest(data, context) {
+  const { sessions, bots } = data;
+  const title = context.parameters.cursor ? "Older sessions" : "Newest sessions";
+  const about = `${number(sessions.length)} shown${bots ? `, ${count(bots, "session")} of bots left out` : ""}`;
+  return grid(card(title, table(COLUMNS, sessions, { label: title, none: "No session began in this time.", stacked: true }), { flush: true, about }), further(data, context));
 }
 
 const COLUMNS = [
@@ -37,7 +43,7 @@ const COLUMNS = [
   { title: "Device", cell: (one) => given(one.deviceType, 30) },
   { title: "Last category", cell: (one) => given(one.lastCategory, 60) },
   { title: "Price", number: true, cell: (one) => short(one.totalPrice) },
-  { title: "State", class: "tight", cell: (one) => (one.completedAt ? tag("completed", "good") : one.endedAt ? tag("ended") : tag("open", "key")) },
+  { title: "State", class: "tight", cell: (one) => [one.isBot && [tag("bot", "warn"), " "], one.completedAt ? tag("completed", "good") : one.endedAt ? tag("ended") : tag("open", "key")] },
 ];
 
 // One session.

@@ -30,18 +30,22 @@ NAMED: Final = 3
 
 
 class Partition(msgspec.Struct, rename="camel"):
-    """One partition: what waits in Redis, and how far Postgres is. None: not known."""
+    """One partition: what waits in Redis, and how far Postgres is. None: not known.
+
+    `rate`: actions that the workers alive applied of it, a second, over the last minute.
+    """
 
     id: int
     backlog_entries: int | None = None
     backlog_bytes: int | None = None
     lag_seconds: float | None = None
+    rate: float | None = None
     position: str | None = None
     applied_at: datetime | None = None
 
 
 class Worker(msgspec.Struct, rename="camel"):
-    """One worker process by its heartbeat; `rate`: actions a second since its start."""
+    """One worker process by its heartbeat; `rate`: actions a second over the last minute."""
 
     name: str
     alive: bool
@@ -178,7 +182,9 @@ async def _from_redis(redis: AbstractAsyncContextManager[Redis], status: Status,
         number = len(held) or int(await client.get(keys.PARTITIONS) or 0)
         await _backlog(client, number, held)
         beats = await _hash(client, keys.WORKERS)
-        status.workers = [worker(name.decode(), msgspec.json.decode(beat)) for name, beat in sorted(beats.items())]
+        told = {name.decode(): msgspec.json.decode(beat) for name, beat in sorted(beats.items())}
+        status.workers = [worker(name, beat) for name, beat in told.items()]
+        _rates(held, [told[one.name] for one in status.workers if one.alive])
         ran, due = await _hash(client, keys.SCHEDULES), await _hash(client, keys.SCHEDULES_DUE)
         status.schedules = [_schedule(name.decode(), ran.get(name), due.get(name)) for name in sorted({*ran, *due})]
 
@@ -205,8 +211,21 @@ async def _backlog(client: Redis, number: int, held: dict[int, Partition]) -> No
 def worker(name: str, beat: dict[str, Any]) -> Worker:
     """One worker process, by its last heartbeat."""
     age = max(0.0, time.time() - beat["at"])
-    rate = beat["applied"] / max(1.0, beat["at"] - beat["started"])
+    rate = sum(_recent(beat).values())
     return Worker(name, age < DEAD_AFTER, round(age, 1), beat["applied"], round(rate, 1), beat["failure"])
+
+
+def _recent(beat: dict[str, Any]) -> dict[str, float]:
+    """By partition; a worker of an older version does not tell."""
+    found: dict[str, float] = beat.get("rates", {})
+    return found
+
+
+def _rates(held: dict[int, Partition], beats: list[dict[str, Any]]) -> None:
+    """A partition that moved to another worker within the minute has a part of its rate from each."""
+    for number, one in held.items():
+        if beats:
+            one.rate = round(sum(_recent(beat).get(str(number), 0.0) for beat in beats), 1)
 
 
 def _schedule(name: str, run: bytes | None, due: bytes | None) -> Schedule:

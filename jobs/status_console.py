@@ -60,12 +60,13 @@ def _partitions(status: Status) -> Table:
             _number(one.backlog_entries),
             _number(one.backlog_bytes),
             "?" if one.lag_seconds is None else f"{one.lag_seconds:.1f} s",
+            "?" if one.rate is None else f"{one.rate:,.1f}",
             one.position or "?",
             ago(one.applied_at, status.at),
         )
         for one in status.partitions
     ]
-    return _table((">id", ">entries", ">bytes", ">lag", "applied position", "applied"), rows)
+    return _table((">id", ">entries", ">bytes", ">lag", ">applied/s", "applied position", "applied"), rows)
 
 
 def _workers(status: Status) -> Table:
@@ -79,7 +80,7 @@ def _workers(status: Status) -> Table:
         )
         for one in status.workers
     ]
-    return _table(("process", "state", "heartbeat", ">applied", ">actions/s since its start"), rows)
+    return _table(("process", "state", "heartbeat", ">applied", ">actions/s, last minute"), rows)
 
 
 def _schedules(status: Status) -> Table:

@@ -52,10 +52,15 @@ class Drain:
         """Without `follow_ups` and `outbox`, what goes on from here is left to the sweeps of another process."""
         self.settings, self.pool, self.client, self.server = settings, pool, client, server
         self.follow_ups, self.outbox = follow_ups, outbox
-        self.applied = 0
-        """Actions applied by this process since its start, for the heartbeat."""
+        self.moved: Counter[int] = Counter()
+        """Partition -> actions applied by this process since its start, for the heartbeat."""
         self.failures: dict[int, str] = {}
         """Partition -> what its last try failed with; empty when all goes well."""
+
+    @property
+    def applied(self) -> int:
+        """Actions applied by this process since its start."""
+        return self.moved.total()
 
     @property
     def failure(self) -> str | None:
@@ -129,7 +134,7 @@ class Drain:
         if done is None:
             return None
         if done.entries:
-            self._count(done, time.perf_counter() - started)
+            self._count(cursor.partition, done, time.perf_counter() - started)
             self._adapt(cursor, done)
             await self._publish(cursor.partition, done)
             self._go_on(done)
@@ -157,8 +162,8 @@ class Drain:
         wanted = int(self.settings.batch_actions / each)
         cursor.count = max(1, min(MAX_ENTRIES if each < 4 else wanted, wanted, cursor.count * 4))
 
-    def _count(self, done: Applied, seconds: float) -> None:
-        self.applied += len(done.fresh)
+    def _count(self, partition: int, done: Applied, seconds: float) -> None:
+        self.moved[partition] += len(done.fresh)
         metrics.APPLY.observe(seconds)
         metrics.BATCH.observe(len(done.items))
         for actions, counter in ((done.fresh, metrics.APPLIED), (done.duplicates, metrics.DUPLICATES)):

@@ -20,14 +20,13 @@ from redis.exceptions import RedisError
 
 from db import connect, ending, keys, lanes, log, partitions, promises
 from db.settings import Settings, stop
-from worker import drain, schedule
+from worker import drain, heartbeat, schedule
 from worker.drain import Drain
 from worker.follow_ups import FollowUps
 from worker.outbox import Outbox
 
 logger = log.get("worker")
 
-HEARTBEAT = 5.0
 T = TypeVar("T")
 
 
@@ -96,11 +95,11 @@ async def _until(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
 async def _beat(client: Redis, draining: Drain) -> None:
     """arq keeps one health key for a whole queue, which hides a dead worker: each process says itself that it lives."""
     name = f"{socket.gethostname()}:{os.getpid()}"
-    started = time.time()
+    beats = heartbeat.Beats(time.time())
     while True:
-        beat = {"at": time.time(), "started": started, "applied": draining.applied, "failure": draining.failure}
+        beat = beats.tell(time.time(), draining.moved, draining.failure)
         try:
             await client.hset(keys.WORKERS, name, msgspec.json.encode(beat).decode())  # type: ignore[misc]
         except (RedisError, OSError) as error:
             logger.warning("no heartbeat", error=str(error))
-        await asyncio.sleep(HEARTBEAT)
+        await asyncio.sleep(heartbeat.INTERVAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from aiohttp.test_utils import TestServer
 
 from api.admin import page as dashboard
 from api.analytics import real_time
+from db import keys
 from db.settings import Settings
 from jobs.analytics import rolling
 from tests.api.service import Service, running
@@ -387,6 +389,16 @@ async def test_it_works_below_a_path_of_a_proxy(operator: Operator) -> None:
         await operator.page.until(READY)
         assert "Nobody went" in await operator.goes("paths")
     assert operator.complaints() == []
+
+
+async def test_the_pipe_tells_the_pace_of_each_partition(operator: Operator) -> None:
+    now = time.time()
+    beat = {"at": now, "started": now - 60, "applied": 90, "rates": {"1": 1.5}, "failure": None}
+    await operator.service.redis.hset(keys.WORKERS, "host:1", json.dumps(beat))  # type: ignore[misc]
+    await operator.signs_in()
+    await operator.goes("pipe")
+    cell = "document.querySelector('.scroll[aria-label=Partitions] tbody').rows[{}].cells[4].textContent"
+    assert [await operator.page.js(cell.format(row)) for row in range(2)] == ["0", "1.5"]
 
 
 def test_every_view_is_looked_at() -> None:

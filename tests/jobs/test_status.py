@@ -19,7 +19,7 @@ from tests.jobs.commands import Operator
 async def beat(pipe: Service, age: float = 0.0, failure: str | None = None, name: str = "host:1") -> None:
     """A worker's heartbeat."""
     now = time.time() - age
-    value = {"at": now, "started": now - 10, "applied": 500, "failure": failure}
+    value = {"at": now, "started": now - 10, "applied": 500, "rates": {"1": 30.5, "3": 2.0}, "failure": failure}
     await pipe.redis.hset(keys.WORKERS, name, json.dumps(value))  # type: ignore[misc]
 
 
@@ -38,9 +38,9 @@ async def test_a_pipe_that_is_well(pipe: Service, operator: Operator) -> None:
     assert re.search(r"drop_days +never +in 3 h", ran.out)
     ran = await operator.run("status", "--json")
     found = json.loads(ran.out)
-    worker = {"name": "host:1", "alive": True, "applied": 500, "rate": 50.0, "failure": None}
+    worker = {"name": "host:1", "alive": True, "applied": 500, "rate": 32.5, "failure": None}
     assert any(worker.items() <= one.items() for one in found["workers"])
-    assert [one["id"] for one in found["partitions"]] == [0, 1, 2, 3]
+    assert [(one["id"], one["rate"]) for one in found["partitions"]] == [(0, 0.0), (1, 30.5), (2, 0.0), (3, 2.0)]
     applied = [one for one in found["partitions"] if one["position"] != "0-0"]
     assert answer.body["position"] == f"{applied[0]['id']}.{applied[0]['position']}"
     assert {"user_sessions", "tracked_events"} <= {one["name"] for one in found["tables"]}
@@ -56,8 +56,11 @@ async def _unwell(pipe: Service, operator: Operator) -> None:
     nobody = await operator.run("status")
     assert nobody.code == 1
     assert "problem  no worker is alive" in nobody.out
+    assert {one["rate"] for one in json.loads((await operator.run("status", "--json")).out)["partitions"]} == {None}
     await beat(pipe, age=20)
     await beat(pipe, failure="DeadlockDetectedError", name="host:2")
+    rates = [one["rate"] for one in json.loads((await operator.run("status", "--json")).out)["partitions"]]
+    assert rates == [0.0, 30.5, 0.0, 2.0], "of those alive"
     ran = await operator.run("status")
     assert ran.code == 1
     assert "problem  worker host:2 fails: DeadlockDetectedError" in ran.out

@@ -213,9 +213,9 @@ async def test_batches_come_near_the_wanted_number_of_actions(
     seen: list[int] = []
     original = drain.Drain._count
 
-    def count(self: drain.Drain, done: apply.Applied, seconds: float) -> None:
+    def count(self: drain.Drain, partition: int, done: apply.Applied, seconds: float) -> None:
         seen.append(len(done.items))
-        original(self, done, seconds)
+        original(self, partition, done, seconds)
 
     monkeypatch.setattr(drain.Drain, "_count", count)
     await rig.put([make(f"a{n}") for n in range(4000)], size=size)

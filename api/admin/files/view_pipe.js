@@ -22,8 +22,8 @@ export const pipe = {
       ["Dead deliveries", h("a", { href: to("effects", { status: "dead" }) }, number(sum(data.deliveries.filter((one) => one.status === "dead"), "number"))), "given up after all tries"],
     ),
     stack("half",
-      card("Partitions", partitions(data.partitions), { flush: true }),
-      card("Workers", workers(data.workers), { flush: true }),
+      card("Partitions", partitions(data.partitions), { flush: true, about: PACE }),
+      card("Workers", workers(data.workers), { flush: true, about: PACE }),
       card("Deliveries", deliveries(data.deliveries), { flush: true })),
     stack("half",
       card("Scheduled jobs", schedules(data.schedules, data.at), { flush: true }),
@@ -31,6 +31,7 @@ export const pipe = {
   ),
 };
 
+const PACE = "actions applied per second, of the last minute";
 const sum = (rows, name) => rows.reduce((all, row) => all + (row[name] ?? 0), 0);
 const held = (rows) => (sum(rows, "backlogEntries") ? `${bytes(rows.reduce((all, one) => all + waiting(one), 0))} wait to be applied` : "nothing waits");
 const waiting = (one) => (one.backlogEntries ? one.backlogBytes : 0); // the stream itself takes some bytes, too
@@ -42,6 +43,7 @@ function partitions(rows) {
     { title: "Entries", number: true, cell: (one) => number(one.backlogEntries) },
     { title: "Backlog", number: true, cell: (one) => bytes(waiting(one)) },
     { title: "Lag", number: true, cell: (one) => seconds(one.lagSeconds) },
+    { title: "Per second", number: true, cell: (one) => short(one.rate) },
     { title: "Applied", class: "tight", cell: (one) => ago(one.appliedAt) },
   ], rows, { label: "Partitions", none: "Nothing was started on this database yet." });
 }

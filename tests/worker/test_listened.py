@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
 
 import pytest
 from redis.asyncio import Redis
@@ -13,6 +12,7 @@ from redis.asyncio import Redis
 from db import keys, live
 from db.live import Entry
 from db.stream import Position
+from jobs.family import Live
 from jobs.usage import family as usage
 from jobs.usage import view
 from tests.jobs.metering import act
@@ -25,13 +25,15 @@ ADA = "user:ada"
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The subjects of which a view was made."""
     subjects: list[str] = []
-    original = usage._view
 
-    def counted(states: Any, subject: str, model: view.Model) -> bytes:
-        subjects.append(subject)
-        return original(states, subject, model)
+    def counted(subject: str, event: str, body: Callable[[], bytes]) -> Live:
+        def noted() -> bytes:
+            subjects.append(subject)
+            return body()
 
-    monkeypatch.setattr(usage, "_view", counted)
+        return Live(subject, event, noted)
+
+    monkeypatch.setattr(usage, "Live", counted)
     return subjects
 
 

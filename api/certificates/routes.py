@@ -32,6 +32,9 @@ DRAWINGS_KEPT: Final = 64
 NAMES_KEPT: Final = 10_000
 NAME_SECONDS: Final = 300.0
 NO_NAME_SECONDS: Final = 30.0
+KEPT_SECONDS: Final = 900.0
+"""Nothing that nobody asked for is kept longer, so that who was erased goes from memory, too."""
+SWEPT_EVERY: Final = 60.0
 
 _SERIAL: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{16}", re.ASCII)
 _READ_AS: Final = str.maketrans("OIL", "011", "- ")
@@ -46,9 +49,10 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self.lookups = Lookups(settings.nats_url, settings.lookup_timeout) if settings.nats_url else None
         self._names: dict[str, tuple[str | None, float]] = {}
-        self._drawings: dict[Drawing, asyncio.Task[bytes]] = {}
+        self._drawings: dict[Drawing, tuple[asyncio.Task[bytes], float]] = {}
         self._pens = asyncio.Semaphore(DRAWN_AT_ONCE)
         self._open = 0
+        self._sweep()
 
     async def name(self, certificate: Certificate) -> str | None:
         """The learner's name: the certificate's own, else the user service's, if it says so in time."""
@@ -69,14 +73,14 @@ class Desk:
 
     async def drawn(self, drawing: Drawing) -> bytes:
         """The PDF: 0.1 s of a thread, once for all who want it at the moment. Problem 503 when too many wait."""
-        task = self._drawings.pop(drawing, None)
+        task, _ = self._drawings.pop(drawing, (None, 0.0))
         if task is None:
             if self._open >= DRAWN_AT_ONCE + DRAWN_WAITING:
                 raise Problem("busy", "too many certificates are being drawn: try again in a moment")
             self._open += 1
             task = asyncio.create_task(self._draw(drawing), name="certificate")
             task.add_done_callback(self._drew)
-        self._drawings[drawing] = task  # newest last
+        self._drawings[drawing] = task, time.monotonic()  # newest last
         if len(self._drawings) > DRAWINGS_KEPT:
             del self._drawings[next(iter(self._drawings))]
         try:
@@ -94,9 +98,25 @@ class Desk:
         async with self._pens:
             return await asyncio.to_thread(certificate_pdf.render, *drawing)
 
+    def forget(self, serial: str) -> None:
+        """What is kept of a certificate that is gone, and of its holder."""
+        for drawing in [one for one in self._drawings if one[0].serial == serial]:
+            del self._drawings[drawing]
+            self._names.pop(drawing[0].user_id, None)
+
+    def expire(self, now: float) -> None:
+        """Drop what nobody has asked for lately; `now` as of time.monotonic()."""
+        self._drawings = {one: kept for one, kept in self._drawings.items() if kept[1] > now - KEPT_SECONDS}
+        self._names = {user: kept for user, kept in self._names.items() if kept[1] > now - KEPT_SECONDS}
+
+    def _sweep(self) -> None:
+        self.expire(time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(SWEPT_EVERY, self._sweep)
+
     async def close(self) -> None:
         """End what is under way."""
-        for task in (tasks := list(self._drawings.values())):
+        self._timer.cancel()
+        for task in (tasks := [task for task, _ in self._drawings.values()]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.lookups is not None:
@@ -205,7 +225,10 @@ async def _certificate(request: web.Request) -> Certificate | Absent:
         return "unknown"
     row = await pool.fetchrow(QUERIES["find_certificate"], wanted)
     if row is None:
-        return "gone" if await pool.fetchval(QUERIES["certificate_was_erased"], wanted) else "unknown"
+        if not await pool.fetchval(QUERIES["certificate_was_erased"], wanted):
+            return "unknown"
+        request.app[DESK].forget(wanted)
+        return "gone"
     found = Certificate(**row)
     return replace(found, learner_name=await request.app[DESK].name(found))
 

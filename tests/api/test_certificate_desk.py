@@ -18,6 +18,7 @@ from api.certificates.routes import DESK, DRAWN_AT_ONCE, DRAWN_WAITING, Desk
 from api.certificates.shown import Certificate
 from api.errors import Problem
 from db.settings import Settings
+from jobs.privacy.erasure import Erasure
 from tests import nats_server
 from tests.api.certified import ONE, REVOKED, URL, see, store, text
 from tests.api.service import Service, running
@@ -81,6 +82,31 @@ async def test_a_crowd_is_told_to_come_back(desk: Desk, counted: list[str]) -> N
     assert [(one.code, one.status) for one in refused] == [("busy", 503)] * 5
     assert len(counted) == most
     assert await desk.drawn(wanted[-1]) == str(most + 4).encode()
+
+
+async def test_an_erased_one_leaves_the_memory_with_the_first_who_hears_it(service: Service) -> None:
+    desk = service.client.server.app[DESK]  # type: ignore[attr-defined]
+    gone, other = [await store(service, learner_name="Ada Q. Unmistakable") for _ in range(2)]
+    for made in (gone, other):
+        assert (await see(service, f"/certificates/{made.serial}.pdf")).status == 200
+        desk._names[made.user_id] = "Ada Q. Unmistakable", time.monotonic() + 300
+    async with service.sql.acquire() as conn:
+        await Erasure(conn, service.redis, gone.user_id, 7).run()
+    assert (await see(service, f"/certificates/{gone.serial.lower()}.pdf")).status == 410
+    assert {drawing[0].serial for drawing in desk._drawings} == {other.serial}
+    assert desk._names.keys() == {other.user_id}
+
+
+async def test_what_nobody_asks_for_is_not_kept(desk: Desk, counted: list[str]) -> None:
+    await desk.drawn((ONE, URL, "en"))
+    desk._names["ada"] = "Ada", time.monotonic()
+    desk.expire(time.monotonic() + certificates.KEPT_SECONDS - 60)
+    assert (len(desk._drawings), len(desk._names)) == (1, 1)
+    desk.expire(time.monotonic() + certificates.KEPT_SECONDS + 1)
+    assert (desk._drawings, desk._names) == ({}, {})
+    assert desk._timer.when() <= asyncio.get_running_loop().time() + certificates.SWEPT_EVERY
+    await desk.drawn((ONE, URL, "en"))
+    assert counted == [ONE.serial, ONE.serial]
 
 
 # The name of a learner who has none

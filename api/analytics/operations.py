@@ -35,7 +35,7 @@ _OVERVIEW: Final = fields(
         "uniqueUsers": COUNT,
         **_BOTS,
         "dropOffPoints": _list({"category": nullable(TEXT), **_COUNTED}),
-        "priceDistribution": _list({"from": {"type": "integer"}, **_COUNTED}),
+        "priceDistribution": _list({"from": {"type": "integer"}, "to": {"type": "integer"}, **_COUNTED}),
         "devices": _list({"device": nullable(TEXT), **_COUNTED}),
         "series": _list({"start": TIME, **_SUMS}),
     }
@@ -176,8 +176,8 @@ OPERATIONS: Final = (
         *("overview", "readOverview", "What visitors did in a range", _OVERVIEW),
         f"{_CUT} `conversionRate`: sessions with an `order_attempt` or one configuration at 100 %, over all. The "
         "average duration is from the first action to completion, else to the last action. `dropOffPoints`: the last "
-        "category of sessions that did not complete. `priceDistribution`: final prices, by the lower bounds of their "
-        "buckets. `uniqueUsers` is exact: by user, else anonymous id, else session.",
+        "category of sessions that did not complete. `priceDistribution`: final prices, `from` a price up to below "
+        "`to`. `uniqueUsers` is exact: by user, else anonymous id, else session.",
         *_RANGES,
         "AnalyticsBots",
     ),

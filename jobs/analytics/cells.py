@@ -240,3 +240,11 @@ def price_bucket(price: float) -> str:
     power = 10 ** (len(str(int(size))) - 1)
     lower = max(step * power // 10 for step in _PRICES if step * power // 10 <= size)
     return str(lower if price > 0 else -lower)
+
+
+def price_end(lower: int) -> int:
+    """Where the bucket of this lower bound ends: the next one's begin, farther from 0."""
+    size = abs(lower)
+    power = 10 ** (len(str(size)) - 1)
+    upper = 10 if size < 10 else next(end for step in (*_PRICES, 100) if (end := step * power // 10) > size)
+    return upper if lower >= 0 else -upper

@@ -11,7 +11,7 @@ import asyncpg
 
 from jobs.analytics import answers
 from jobs.analytics.answers import QUERIES, Answer, Span, measured, share
-from jobs.analytics.cells import BOT
+from jobs.analytics.cells import BOT, price_end
 
 _SERIES: Final = ("sessions", "completed", "actions")
 _KEYS: Final = ("dropped", "prices", "devices")
@@ -83,7 +83,10 @@ def _dropped(counts: Mapping[str, int], sessions: int) -> list[Answer]:
 
 
 def _prices(counts: Mapping[str, int]) -> list[Answer]:
-    """Final prices: `from` is the lower bound of a bucket, the next one's is its upper."""
+    """Final prices in buckets, those that hold one: `from` a bound up to below the next, `to`; below 0 mirrored."""
     number = sum(counts.values())
     ordered = sorted(counts.items(), key=lambda one: float(one[0]))
-    return [{"from": int(lower), "sessions": n, "share": share(n, number)} for lower, n in ordered]
+    return [
+        {"from": lower, "to": price_end(lower), "sessions": n, "share": share(n, number)}
+        for lower, n in ((int(key), n) for key, n in ordered)
+    ]

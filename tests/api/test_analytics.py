@@ -105,7 +105,7 @@ async def test_one_order_in_every_answer(ours: Service) -> None:
         {"category": None, "sessions": 1, "share": 0.333333},
         {"category": "fenster", "sessions": 1, "share": 0.333333},
     ]
-    assert overview["priceDistribution"] == [{"from": 120, "sessions": 1, "share": 1.0}]
+    assert overview["priceDistribution"] == [{"from": 120, "to": 150, "sessions": 1, "share": 1.0}]
     assert overview["grain"] == "hour"
     funnel = (await ask(ours, "conversion-funnel")).body
     assert [(step["step"], step["entered"]) for step in funnel["steps"]][:3] == [

@@ -16,7 +16,7 @@ export const overview = {
       ["Sessions", number(data.sessions), data.bots ? `${count(data.bots, "bot")} left out` : null],
       ["Interactions", number(data.interactions), perSession(data)],
       ["Unique users", number(data.uniqueUsers), "known by user or device"],
-      ["Conversion", rate(data.conversionRate, data.sessions), `${number(data.completedConfigurations)} ordered or came to 100 %`],
+      ["Conversion", rate(data.conversionRate, data.sessions), `${number(data.completedConfigurations)} ordered or at 100\u00a0%`],
       ["Average session", duration(data.averageSessionDurationMs), "to completion or the end"],
     ),
     card("Sessions", sessions(data), { about: data.grain === "hour" ? "per hour, UTC" : "per day, UTC" }),
@@ -54,8 +54,7 @@ function dropped({ dropOffPoints }) {
 }
 
 function prices({ priceDistribution: found }) {
-  const label = (one, next) => (next ? `${short(one.from)} to ${short(next.from)}` : `${short(one.from)} and more`);
-  const rows = found.map((one, index) => ({ label: label(one, found[index + 1]), value: one.sessions, share: one.share }));
+  const rows = found.map((one) => ({ label: `${short(one.from)} to ${short(one.to)}`, value: one.sessions, share: one.share }));
   return columns(rows, { label: "Sessions by final price", none: "No session had a price in this time." });
 }
 

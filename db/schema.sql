@@ -53,6 +53,44 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.note_usage_changes() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO usage_changes
+        SELECT
+            plan, action, period_start, coalesce(period_end, 'infinity'), usage_band(used, limit_value),
+            count(*), sum(used), sum(reserved)
+        FROM added WHERE closed_at IS NULL GROUP BY 1, 2, 3, 4, 5;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO usage_changes
+        SELECT
+            plan, action, period_start, coalesce(period_end, 'infinity'), usage_band(used, limit_value),
+            -count(*), -sum(used), -sum(reserved)
+        FROM removed WHERE closed_at IS NULL GROUP BY 1, 2, 3, 4, 5;
+    ELSE
+        INSERT INTO usage_changes
+        SELECT
+            plan, action, period_start, coalesce(period_end, 'infinity'), usage_band(used, limit_value),
+            sum(n), sum(n * used), sum(n * reserved)
+        FROM (
+            SELECT 1 AS n, plan, action, period_start, period_end, used, reserved, limit_value
+            FROM added WHERE closed_at IS NULL
+            UNION ALL
+            SELECT -1, plan, action, period_start, period_end, used, reserved, limit_value
+            FROM removed WHERE closed_at IS NULL
+        ) changed
+        GROUP BY 1, 2, 3, 4, 5 HAVING sum(n) <> 0 OR sum(n * used) <> 0 OR sum(n * reserved) <> 0;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.usage_band(used bigint, most bigint) RETURNS smallint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT CASE WHEN most > 0 THEN least(div(used::numeric * 100, most), 100)::smallint ELSE -1 END $$;
+
 CREATE TABLE public.catalog (
     id smallint DEFAULT 1 NOT NULL,
     version text NOT NULL,
@@ -604,6 +642,17 @@ CREATE TABLE public.usage_accounts (
 )
 WITH (fillfactor='80');
 
+CREATE TABLE public.usage_changes (
+    plan text NOT NULL COLLATE pg_catalog."C",
+    action text NOT NULL COLLATE pg_catalog."C",
+    period_start timestamp with time zone NOT NULL,
+    period_end timestamp with time zone NOT NULL,
+    band smallint NOT NULL,
+    subjects bigint NOT NULL,
+    used numeric NOT NULL,
+    reserved numeric NOT NULL
+);
+
 CREATE TABLE public.usage_counters (
     subject text NOT NULL COLLATE pg_catalog."C",
     action text NOT NULL COLLATE pg_catalog."C",
@@ -665,6 +714,18 @@ CREATE TABLE public.usage_reservations (
     CONSTRAINT usage_reservations_status_check CHECK ((status = ANY (ARRAY['open'::text, 'committed'::text, 'released'::text, 'expired'::text])))
 )
 WITH (fillfactor='80');
+
+CREATE TABLE public.usage_rollups (
+    plan text NOT NULL COLLATE pg_catalog."C",
+    action text NOT NULL COLLATE pg_catalog."C",
+    period_start timestamp with time zone NOT NULL,
+    period_end timestamp with time zone NOT NULL,
+    band smallint NOT NULL,
+    subjects bigint NOT NULL,
+    used numeric NOT NULL,
+    reserved numeric NOT NULL
+)
+WITH (fillfactor='70');
 
 CREATE VIEW public.usage_summaries AS
  SELECT subject,
@@ -934,6 +995,9 @@ ALTER TABLE ONLY public.usage_records
 ALTER TABLE ONLY public.usage_reservations
     ADD CONSTRAINT usage_reservations_pkey PRIMARY KEY (subject, id);
 
+ALTER TABLE ONLY public.usage_rollups
+    ADD CONSTRAINT usage_rollups_pkey PRIMARY KEY (plan, action, period_start, period_end, band);
+
 ALTER TABLE ONLY public.user_courses
     ADD CONSTRAINT user_courses_pkey PRIMARY KEY (user_id, course_id);
 
@@ -1016,3 +1080,9 @@ CREATE INDEX user_sessions_begun ON public.user_sessions USING btree (is_bot, at
 CREATE INDEX user_sessions_open ON public.user_sessions USING btree (at) WHERE (ended_at IS NULL);
 
 CREATE INDEX user_sessions_visitor ON public.user_sessions USING btree (subject, at) WHERE (subject !~~ 'session:%'::text);
+
+CREATE TRIGGER counters_added AFTER INSERT ON public.usage_counters REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION public.note_usage_changes();
+
+CREATE TRIGGER counters_changed AFTER UPDATE ON public.usage_counters REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION public.note_usage_changes();
+
+CREATE TRIGGER counters_removed AFTER DELETE ON public.usage_counters REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.note_usage_changes();

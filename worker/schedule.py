@@ -35,7 +35,7 @@ from worker.onboarding_jobs import count_onboarding
 from worker.privacy_jobs import erase_people
 from worker.rollup_jobs import roll_up, tidy_rollups
 from worker.sweeps import count_deliveries, drop_effects, settle_deliveries, sweep_deliveries
-from worker.usage_jobs import close_periods, compare_counters, drop_reservations, expire_reservations
+from worker.usage_jobs import close_periods, compare_counters, drop_reservations, expire_reservations, fold_usage
 
 logger = log.get("schedule")
 PIPE: Final = sql.read("pipe")
@@ -110,6 +110,7 @@ SCHEDULES: Final[tuple[tuple[Job, dict[str, Any]], ...]] = (
     (look_up, {"second": set(range(1, 60, 2))}),
     (expire_reservations, {"second": {10, 40}}),
     (close_periods, {"minute": set(range(2, 60, 5)), "second": 30}),
+    (fold_usage, {"second": set(range(6, 60, 10))}),
     (drop_reservations, {"hour": {3}, "minute": {27}, "second": 0}),
     (erase_people, {"second": set(range(4, 60, 5)), "timeout": privacy_jobs.ERASE_SECONDS}),
     (compare_counters, {"hour": {4}, "minute": {7}, "second": 0, "timeout": usage_jobs.COMPARE_SECONDS}),

@@ -13,7 +13,7 @@ import asyncpg
 
 from db import keys, log, sql, stream
 from jobs import catalog as catalogs
-from jobs.usage import states
+from jobs.usage import rollups, states
 from jobs.usage.rows import QUERIES
 from worker.context import Context
 
@@ -72,6 +72,16 @@ async def close_periods(ctx: Context) -> str:
         number = len(await ctx["pool"].fetch(QUERIES["close_periods"], before, hours, ROWS))
         closed += number
     return f"{closed} closed"
+
+
+async def fold_usage(ctx: Context) -> str:
+    """Fold what changed of the counters into the sums of the overview, a transaction for each pass."""
+    folded, number = 0, rollups.ROWS
+    while number == rollups.ROWS:
+        async with ctx["pool"].acquire() as conn, conn.transaction():
+            number = await rollups.fold(conn)
+        folded += number
+    return f"{folded} folded"
 
 
 async def drop_reservations(ctx: Context) -> str:

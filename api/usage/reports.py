@@ -1,6 +1,7 @@
 """What operators see of everybody's usage, in the periods that run now: by plan and meter, who uses most, who is near.
 
-Counted in Postgres at the moment of the request, from one row for each subject, meter and period.
+As Postgres has it at the moment of the request: the lists from one row for each subject, meter and period, the overview
+from their sums (jobs/usage/rollups.py).
 """
 
 from __future__ import annotations

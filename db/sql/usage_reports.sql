@@ -19,14 +19,14 @@ FROM usage_accounts GROUP BY 1;
 
 -- name: usage_by_plan
 -- the periods that run at $1 and the gauges, by the plan that each was judged by last; near: at $2 percent or more.
--- One scan of both, which Postgres may share among workers: in two it took half as long again
+-- What is folded and what is not, in one statement: true at its moment
 SELECT
-    plan, action, count(*) AS subjects, sum(used)::bigint AS used, sum(reserved)::bigint AS reserved,
-    count(*) FILTER (WHERE limit_value > 0 AND used * 100 >= limit_value * $2::bigint) AS near,
-    count(*) FILTER (WHERE limit_value > 0 AND used >= limit_value) AS reached
-FROM usage_counters
-WHERE (closed_at IS NULL AND period_end > $1 AND period_start <= $1) OR period_end IS NULL
-GROUP BY plan, action ORDER BY plan, action;
+    plan, action, sum(subjects)::bigint AS subjects, sum(used)::bigint AS used, sum(reserved)::bigint AS reserved,
+    coalesce(sum(subjects) FILTER (WHERE band >= $2), 0)::bigint AS near,
+    coalesce(sum(subjects) FILTER (WHERE band >= 100), 0)::bigint AS reached
+FROM (SELECT * FROM usage_rollups UNION ALL SELECT * FROM usage_changes) r
+WHERE period_end > $1 AND period_start <= $1
+GROUP BY plan, action HAVING sum(subjects) > 0 ORDER BY plan, action;
 
 -- name: usage_top
 -- who used most of the meter $2, in the periods that run at $1 or as a gauge
@@ -40,7 +40,7 @@ WHERE used > 0 ORDER BY used DESC, subject LIMIT $3 OFFSET $4;
 
 -- name: usage_near_limit
 -- at $3 percent or more of the limit that they were judged by last, the fullest first; $2: of one meter, or null.
--- One scan, as above
+-- One scan of both, which Postgres may share among workers: in two it took half as long again
 SELECT subject, action, used, reserved, period_end, updated_at
 FROM usage_counters
 WHERE ((closed_at IS NULL AND period_end > $1 AND period_start <= $1) OR period_end IS NULL)

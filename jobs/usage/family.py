@@ -23,6 +23,7 @@ from jobs.usage.fold import FOLDS
 from jobs.usage.kinds import KINDS
 from jobs.usage.plans import Plans
 from jobs.usage.refusal import Refused
+from jobs.usage.rollups import Rollups
 from jobs.usage.rows import QUERIES
 from jobs.usage.states import States
 
@@ -105,8 +106,8 @@ class Usage:
         return {view.name(action.subject) for _, action, _ in items}
 
     def state_tables(self) -> Sequence[StateTable]:
-        """Accounts with their counters and reservations."""
-        return usage_facts.tables()
+        """Accounts with their counters and reservations, and what is added up of them."""
+        return *usage_facts.tables(), Rollups()
 
 
 def _view(model: view.Model, held: Plans, catalog: Catalog, now: datetime) -> bytes:

@@ -58,7 +58,6 @@ async def test_the_columns_are_text_of_one_collation_given_and_never_null(conn: 
     [
         ("foreign keys", "SELECT conname FROM pg_constraint WHERE contype = 'f'"),
         ("sequences, identity columns", "SELECT relname FROM pg_class WHERE relkind = 'S'"),
-        ("triggers", "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"),
         ("rules", "SELECT rulename FROM pg_rules WHERE schemaname = 'public'"),
         (
             "inheritance",
@@ -68,6 +67,12 @@ async def test_the_columns_are_text_of_one_collation_given_and_never_null(conn: 
 )
 async def test_the_schema_has_none_of(conn: asyncpg.Connection, what: str, query: str) -> None:
     assert await conn.fetch(query) == [], what
+
+
+async def test_only_local_tables_have_triggers(conn: asyncpg.Connection) -> None:
+    on = await conn.fetch("SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal")
+    assert {row[0] for row in on} == {"usage_counters"}
+    assert "usage_counters" in LOCAL
 
 
 async def test_the_rule_is_broken_where_the_documentation_says_so(conn: asyncpg.Connection) -> None:

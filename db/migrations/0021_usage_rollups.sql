@@ -1,5 +1,5 @@
 -- Usage by plan and meter, added up as it changes: the overview reads some sums instead of every counter.
--- depends: 0019_onboarding_days
+-- depends: 0020_sessions_of_people
 
 -- migrate: apply
 

@@ -145,7 +145,7 @@ class OfNobody:
 
 
 class Family(Protocol):
-    """A package in `jobs/` provides one; `worker/apply.py` drives it and owns the transaction.
+    """A package in `jobs/` provides one; `worker/apply.py` drives it, in the transaction of `worker/batch.py`.
 
     `load` and `save` run one query per table for the whole batch; `fold` is pure: it reads and changes the states of
     this batch only. Applying the same actions in any split gives the same facts and states.

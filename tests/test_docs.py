@@ -449,11 +449,9 @@ async def test_the_first_screen_does_what_it_says(pipe: Service) -> None:
 
 def test_dead_letters_have_the_codes_that_are_explained() -> None:
     explained = OPERATIONS.split("**Dead letters appear.**")[1].split("\n\n")[0]
-    source = (ROOT / "worker" / "apply.py").read_text()
-    codes = set(re.findall(r'_dead\([^"]*?"(\w+)"', source)) | set(
-        re.findall(r'DeadLetter\([^)]*?"(\w+)", str', source)
-    )
-    assert codes == set(re.findall(r"`(\w+)`: ", explained))
+    source = "".join(path.read_text() for path in sorted((ROOT / "worker").glob("*.py")))
+    codes = re.findall(r'[lL]etter\(position, [^)]*?"(\w+)", ', source)
+    assert set(codes) == set(re.findall(r"`(\w+)`: ", explained))
 
 
 # Performance

@@ -16,8 +16,9 @@ from db.stream import Position
 from jobs.families import FAMILIES
 from jobs.privacy import tombstones
 from jobs.privacy.tombstones import Erased
-from worker import apply
-from worker.apply import Applied, Buried
+from worker import apply, dead_letters, decoding, poison
+from worker.applied import Applied
+from worker.poison import KnownPoison
 from worker.seen import Seen
 
 ISOLATED: Final = 500
@@ -40,7 +41,7 @@ class Cursor:
     erased: Erased = field(default_factory=Erased)
     isolate: bool = False
     """The last try was poisoned: the next one isolates."""
-    poison: Buried = field(default_factory=dict)
+    poison: KnownPoison = field(default_factory=dict)
     """What tries found that were rolled back all the same, since their time was over."""
 
     def forget(self) -> None:
@@ -90,13 +91,13 @@ async def run(
         elif moved:
             await _clean(conn, client, partition, generation, position)
         done = Applied(end, generation)
-        apply.decode(entries, done, ISOLATED if cursor.isolate else limit)
+        decoding.decode(entries, done, ISOLATED if cursor.isolate else limit)
         if row["erased"] != cursor.erased.version:
             cursor.erased = await tombstones.load(conn, row["erased"])
-        apply.keep_out(done, cursor.erased)
+        decoding.keep_out(done, cursor.erased)
         # 3 to 6. Facts, states and dead letters are in the transaction: all of them or none.
         await _apply(conn, cursor, done, dedupe_days, replay=position < reread)
-        await apply.bury(conn, partition, done.dead)
+        await dead_letters.bury(conn, partition, done.dead)
         # 7 advance. Dying before the COMMIT: the batch is read again. Dying behind it: it is below the position.
         if entries or row["generation"] != generation:
             await conn.execute(QUERIES["advance"], partition, generation, *done.position, *reread)
@@ -114,9 +115,9 @@ async def _apply(conn: asyncpg.Connection, cursor: Cursor, done: Applied, dedupe
     since = apply.since(done.oldest, dedupe_days, datetime.now(UTC))
     try:
         if cursor.isolate:
-            items = apply.known_poison(done.items, cursor.poison, done)
+            items = poison.drop_known(done.items, cursor.poison, done)
             if items:
-                await apply.isolate(conn, items, since, replay, done, cursor.poison)
+                await poison.isolate(conn, items, since, replay, done, cursor.poison)
         else:
             done.take(await apply.record(conn, done.items, since, replay, None if replay else cursor.seen))
     except apply.Poisoned:
@@ -141,7 +142,7 @@ async def _clean(conn: asyncpg.Connection, client: Redis, partition: int, genera
     """Somebody else moved the partition, and may have died before step 8: drop stale models, trim, tell listeners."""
     entries = await stream.applied_entries(client, partition, position)
     left = Applied(position)
-    apply.decode(entries, left)
+    decoding.decode(entries, left)
     names: set[str] = set()
     for family in FAMILIES:
         own = [item for item in left.items if family.owns(item[1].kind)]

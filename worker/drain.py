@@ -11,17 +11,16 @@ from datetime import UTC, date, datetime
 from typing import Final
 
 import asyncpg
-import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from db import connect, days, ending, live, log, metrics, models, stream
 from db.connect import Server
 from db.settings import Settings
-from jobs.family import Outcome
-from worker import apply, batch
-from worker.apply import Applied, DeadLetter, Reply
+from worker import apply, batch, replies
+from worker.applied import Applied
 from worker.batch import Cursor
+from worker.dead_letters import DeadLetter
 from worker.follow_ups import FollowUps
 from worker.outbox import Outbox
 
@@ -146,7 +145,7 @@ class Drain:
         subjects = {subject for subject, _, _ in done.live}
         heard = await live.listened(self.client, partition, subjects)
         snapshots = [(subject, event, body()) for subject, event, body in done.live if subject in heard]
-        told = (dict(done.models), _replies(done), snapshots, subjects - heard)
+        told = (dict(done.models), replies.messages(done), snapshots, subjects - heard)
         await models.publish(self.client, partition, done.generation, done.position, *told)
 
     def _go_on(self, done: Applied) -> None:
@@ -208,31 +207,6 @@ class Drain:
 
 def _pause(failures: int) -> float:
     return min(PATIENCE, 0.05 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)
-
-
-def _replies(done: Applied) -> dict[str, bytes]:
-    """One message for each API process that waits: [[token, outcome, duplicate], …]."""
-    messages: dict[str, list[tuple[str, object, bool]]] = defaultdict(list)
-    for reply in (*done.replies, *_dead_replies(done)):
-        channel, _, token = reply.to.partition(":")
-        messages[channel].append((token, reply.outcome, reply.duplicate))
-    return {channel: msgspec.json.encode(rows) for channel, rows in messages.items()}
-
-
-def _dead_replies(done: Applied) -> list[Reply]:
-    dead = {(letter.subject, letter.action_id): _said(letter) for letter in done.dead}
-    return [
-        Reply(action.reply, dead[action.subject, action.id], False)
-        for _, action, _ in (done.items if dead else ())
-        if action.reply and (action.subject, action.id) in dead
-    ]
-
-
-def _said(letter: DeadLetter) -> Outcome:
-    """A refusal of the fold is for the caller; what went wrong inside is not."""
-    if letter.code == "poison":
-        return {"error": "dead_letter"}
-    return {"error": letter.code, "message": letter.message}
 
 
 async def pool(settings: Settings) -> asyncpg.Pool:

@@ -20,8 +20,8 @@ from db.stream import Entry, Position, pack
 from jobs import catalog
 from jobs.action import Draft, Sender
 from jobs.families import KINDS
-from worker import apply
-from worker.apply import Applied
+from worker import apply, decoding
+from worker.applied import Applied
 
 SENDERS = [
     Sender("key", "admin", frozenset({"ingest"})),
@@ -149,7 +149,7 @@ async def check(conn: asyncpg.Connection, found: ingest.Judged) -> None:
     assert {one.code for one in found.rejected} <= CODES.keys()
     records = [ingest._encode(action) for action in found.actions]
     applied = Applied(Position(1, 0))
-    apply.decode([Entry(Position(1, 0), pack(records))], applied)
+    decoding.decode([Entry(Position(1, 0), pack(records))], applied)
     assert applied.dead == []
     assert len(applied.items) == len(found.actions)
     if applied.items:

@@ -16,8 +16,8 @@ from jobs.action import OWN_ID, Action
 from jobs.dead_filter import Filter
 from tests.api.service import Service
 from tests.jobs.commands import Operator, settled, until
-from worker import apply
-from worker.apply import DeadLetter
+from worker import dead_letters
+from worker.dead_letters import DeadLetter
 
 CLICK = b'{"eventType":"click","category":"nest"}'
 
@@ -177,7 +177,7 @@ async def test_a_letter_died_when_it_was_buried_not_when_its_batch_began(pipe: S
             await worker.fetchval("SELECT now()")
             chunks = dead_filter.found(conn, Filter())
             assert await anext(chunks) == [first]
-            await apply.bury(worker, 0, [DeadLetter(stream.START, "a", "k", "s", "poison", "anew", b"")])
+            await dead_letters.bury(worker, 0, [DeadLetter(stream.START, "a", "k", "s", "poison", "anew", b"")])
         await conn.execute("UPDATE dead_letters SET id = 'ffffffff-ffff-ffff-ffff-ffffffffffff' WHERE message = 'anew'")
         assert [ids async for ids in chunks] == []
 

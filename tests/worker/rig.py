@@ -22,7 +22,7 @@ from jobs.tracking.session import Session
 from jobs.tracking.states import encode
 from tests.jobs import oracle
 from worker import batch, drain
-from worker.apply import Applied
+from worker.applied import Applied
 from worker.batch import Cursor
 from worker.drain import Drain
 

@@ -17,7 +17,8 @@ from db import connect, models, stream
 from tests.jobs.making import NOW, START, make
 from tests.worker import rig as rigs
 from tests.worker.rig import Rig, until
-from worker import apply, batch, drain
+from worker import batch, dead_letters, drain
+from worker.applied import Applied
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 
@@ -113,7 +114,7 @@ STEPS = ["read", "_apply", "bury", "publish", "forget"]
 async def test_a_fault_at_any_step_leaves_nothing_partial(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
-    owner: Any = {"_apply": batch, "bury": apply, "read": stream}.get(step, models)
+    owner: Any = {"_apply": batch, "bury": dead_letters, "read": stream}.get(step, models)
     original, left = getattr(owner, step), [1]
 
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -213,7 +214,7 @@ async def test_batches_come_near_the_wanted_number_of_actions(
     seen: list[int] = []
     original = drain.Drain._count
 
-    def count(self: drain.Drain, partition: int, done: apply.Applied, seconds: float) -> None:
+    def count(self: drain.Drain, partition: int, done: Applied, seconds: float) -> None:
         seen.append(len(done.items))
         original(self, partition, done, seconds)
 

@@ -17,6 +17,8 @@ from jobs.action import Action
 from tests.jobs.making import NOW, START, make
 from tests.worker.rig import Rig
 from worker import apply, batch
+from worker.applied import Applied, Item
+from worker.poison import isolate
 
 
 def poison(action_id: str, **ids: Any) -> Action:
@@ -110,13 +112,12 @@ async def test_dead_letters_of_a_batch_that_are_alike_are_one_line_of_the_log(ri
 async def test_a_batch_that_isolates_is_small(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "ISOLATED", 20)
     sizes: list[int] = []
-    original = apply.isolate
 
-    async def isolate(conn: asyncpg.Connection, items: Sequence[apply.Item], *rest: Any) -> None:
+    async def counted(conn: asyncpg.Connection, items: Sequence[Item], *rest: Any) -> None:
         sizes.append(len(items))
-        await original(conn, items, *rest)
+        await isolate(conn, items, *rest)
 
-    monkeypatch.setattr(apply, "isolate", isolate)
+    monkeypatch.setattr("worker.poison.isolate", counted)
     await rig.put([poison(f"p{n}") for n in range(60)], size=5)
     await rig.finish()
     assert max(sizes) == 20
@@ -126,7 +127,7 @@ async def test_a_batch_that_isolates_is_small(rig: Rig, monkeypatch: pytest.Monk
 async def test_a_batch_that_never_fits_into_its_time_becomes_smaller(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     original = apply.record
 
-    async def record(conn: asyncpg.Connection, items: Sequence[apply.Item], *rest: Any) -> apply.Applied:
+    async def record(conn: asyncpg.Connection, items: Sequence[Item], *rest: Any) -> Applied:
         if len(items) > 5:
             raise TimeoutError
         return await original(conn, items, *rest)
@@ -143,12 +144,12 @@ async def test_an_entry_of_more_poison_than_fits_into_the_time_comes_to_an_end(
 ) -> None:
     original_run, original, left = batch.run, apply.record, 0
 
-    async def run(*given: Any) -> apply.Applied | None:
+    async def run(*given: Any) -> Applied | None:
         nonlocal left
         left = 50  # of the 81 that it takes at once
         return await original_run(*given)
 
-    async def record(*given: Any) -> apply.Applied:
+    async def record(*given: Any) -> Applied:
         nonlocal left
         left -= 1
         if left < 0:

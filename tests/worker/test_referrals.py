@@ -27,6 +27,7 @@ from tests.worker import rig as rigs
 from tests.worker.rig import Rig, until
 from tests.worker.test_kill import drained, lone, victim  # noqa: F401
 from worker import apply, follow_ups
+from worker.applied import Applied
 from worker.drain import Drain
 from worker.follow_ups import FollowUps
 
@@ -154,7 +155,7 @@ async def test_the_second_of_two_mutual_claims_waits_for_the_first(rig: Rig) -> 
     assert outcome == ["referral_cycle"]
 
 
-async def record(conn: asyncpg.Connection, *actions: Action) -> apply.Applied:
+async def record(conn: asyncpg.Connection, *actions: Action) -> Applied:
     """Steps 3 to 6."""
     return await apply.record(conn, items(actions), NOW - timedelta(days=8), replay=True)
 

@@ -36,6 +36,16 @@ def test_figures_of_two_machines_never_stand_in_one_table() -> None:
     assert shown(page) == [("drain", "2")]
 
 
+def test_a_figure_goes_between_the_marks_of_the_page_as_it_is() -> None:
+    page = report.PAGE.read_text()
+    machine = page.partition(report.BEGIN)[2].partition(".\n")[0].removeprefix("Measured on ")
+    given = Figures(machine, [Row("a | b", "x", ">= 1", "1/s", "2/s", "0.50", reached=False)])
+    put = report.put(page, given)
+    assert "| a \\| b | 1/s | x | 2/s | 0.50 | >= 1 | missed |" in put
+    assert put.count("\n") == page.count("\n") + 1, "what was not measured stays"
+    assert report.put(put, given) == put
+
+
 def test_a_page_without_the_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="the page has no"):
         report.put("nothing", figures("2 cores"))

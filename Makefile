@@ -17,7 +17,7 @@ SPREAD := --numprocesses auto --dist worksteal
 POOLED := $(addprefix tests/,db/test_sql.py db/test_days.py db/test_migrate.py db/test_connect.py \
 	$(addprefix worker/test_,batch.py drain.py schedule.py) jobs/test_recalculate.py \
 	$(addprefix api/test_,sessions.py usage_pipe.py))
-OLDEST := $(addprefix tests/,$(addprefix db/test_,sql.py migrate.py days.py stream.py log.py cluster.py) \
+OLDEST := $(addprefix tests/,$(addprefix db/test_,sql.py migrate.py days.py appending.py log.py cluster.py) \
 	$(addprefix worker/test_,batch.py drain.py lost_redis.py outbox.py courses.py) bench/test_demo.py \
 	$(addprefix api/test_,usage_pipe.py usage_reports.py analytics.py rates.py) \
 	$(addprefix chaos/test_scenarios.py::test_scenario,[lost_data] [memory_bound]))

@@ -44,8 +44,8 @@ from api.usage import accounts, plans, reports
 from api.usage import routes as usage
 from api.waiting import Waiting
 from db import cluster, connect, ending, lanes, log, metrics, partitions, promises, stream
+from db.appending import Unavailable
 from db.settings import Settings
-from db.stream import Unavailable
 
 logger = log.get("api")
 _warn = log.Seldom(logger, seconds=60)

@@ -11,7 +11,7 @@ import msgspec
 import redis.exceptions
 from aiohttp import ClientConnectionResetError, hdrs, http_exceptions, web
 
-from db import log, metrics, stream
+from db import appending, log, metrics
 
 logger = log.get("api")
 
@@ -195,7 +195,7 @@ def problem_of(exc: Exception) -> Problem:
 def _problem(exc: Exception) -> Problem:
     if isinstance(exc, web.HTTPException):
         return _from_http(exc)
-    if isinstance(exc, stream.Unavailable):
+    if isinstance(exc, appending.Unavailable):
         metrics.REFUSED.labels(exc.code).inc()
         return Problem(exc.code, str(exc), status=503, headers={hdrs.RETRY_AFTER: str(exc.retry_after)})
     if isinstance(exc, UNREADABLE):

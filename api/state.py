@@ -14,8 +14,8 @@ from api.clock import Clock
 from api.pace import SHEDDABLE, Pace
 from api.rates import Rates
 from api.waiting import Waiting
+from db.appending import Log
 from db.settings import Settings
-from db.stream import Log
 from db.wire import Shared
 from jobs.catalog import Catalog, default
 from jobs.usage.plans import Plans

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from bench import rows, stage
 from bench.rows import ROUNDS, SESSIONS, Row
 from bench.stage import Stage
-from db import connect, partitions, stream
+from db import appending, connect, partitions, stream
 from jobs.action import Action
 from worker import drain as draining
 
@@ -99,7 +99,7 @@ async def _until(running: draining.Drain, number: int, looks: float) -> None:
 
 async def fill(st: Stage, client: Redis, number: int, draw: Callable[[], str] = usual) -> None:
     """Append `number` actions with client ids, 20 of the session that was drawn to an entry, as the API does."""
-    log = stream.Log(client, rows.settings(st).partitions, 1 << 40)
+    log = appending.Log(client, rows.settings(st).partitions, 1 << 40)
     log.refusal = None
     log.start()
     now = datetime.now(UTC)

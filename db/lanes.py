@@ -9,10 +9,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ClusterDownError
 
-from db import cluster, cluster_map, keys, slots, stream
+from db import appending, cluster, cluster_map, keys, slots, stream
+from db.appending import Append, Log, Unavailable
 from db.cluster import Cluster
 from db.slots import Address
-from db.stream import Append, Log, Unavailable
 from db.wire import Command, Shared, Wire
 
 
@@ -132,8 +132,8 @@ class _Lane(Log):
                 answers, reached = found[: len(packet)], found[len(packet) :]
             if any(isinstance(one, ClusterDownError) for one in answers):
                 self.whole.cluster.map.failed()
-            stream.check(answers)
-            stream.check_waits(reached, len(waits))
+            appending.check(answers)
+            appending.check_waits(reached, len(waits))
         except Unavailable as error:
             return [error] * number
         except cluster_map.AWAY as error:

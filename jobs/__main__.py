@@ -14,7 +14,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from db import command, connect, promises, stream
+from db import appending, command, connect, promises
 from db.command import run
 from db.settings import Settings, stop
 from db.terminal import commands, console
@@ -309,7 +309,7 @@ async def _told(work: Awaitable[T]) -> T:
     """What goes wrong on purpose becomes one line."""
     try:
         return await work
-    except (lines.Unreadable, sending.Refused, promises.Misconfigured, stream.Unavailable, rebuild.Busy) as error:
+    except (lines.Unreadable, sending.Refused, promises.Misconfigured, appending.Unavailable, rebuild.Busy) as error:
         stop(str(error), 1)
 
 

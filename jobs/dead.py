@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from db import lanes, partitions, promises, sql, stream
+from db.appending import Log
 from db.settings import Settings
-from db.stream import Log
 from jobs.action import OWN_ID, Action
 
 QUERIES: Final = sql.read("pipe")

@@ -12,7 +12,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from db import log, stream
-from db.stream import Log, Unavailable
+from db.appending import Log, Unavailable
 from jobs.action import Action
 from jobs.effects.outbox import QUERIES
 

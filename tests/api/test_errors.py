@@ -15,7 +15,7 @@ from aiohttp import web
 
 from api import errors
 from api.errors import CODES, Problem
-from db import connect, stream
+from db import appending, connect
 from db.settings import Settings
 from tests.api.doors import door
 
@@ -57,7 +57,7 @@ async def test_whoever_shall_retry_is_told_when(code: str) -> None:
 
 
 async def test_the_log_says_itself_when_to_retry() -> None:
-    status, error, headers = await answer(stream.BacklogFull("full"))
+    status, error, headers = await answer(appending.BacklogFull("full"))
     assert (status, error["code"], headers["Retry-After"]) == (503, "backlog_full", "5")
 
 

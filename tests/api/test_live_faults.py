@@ -21,7 +21,7 @@ from tests.api.listening import Stream, listening
 from tests.api.listening import audience as audience_of
 from tests.api.service import Service, _drain, running
 from tests.api.telling import done, heard, partition, tell
-from tests.db.test_stream import ready, valkey
+from tests.db.test_appending import ready, valkey
 from tests.worker.rig import until
 from worker import batch
 from worker.batch import Cursor

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from db.appending import BacklogFull
 from db.settings import Settings
-from db.stream import BacklogFull
 from tests.api.service import Service, running
 
 SAMPLES = ("_bucket", "_sum", "_created")

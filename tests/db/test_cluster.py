@@ -13,12 +13,13 @@ from redis.asyncio import Redis
 from redis.exceptions import ClusterError, RedisError
 
 from db import connect, keys, lanes, live, models, ports, promises, slots, stream
+from db.appending import Log, Unavailable
 from db.cluster import Cluster
 from db.promises import Misconfigured
 from db.settings import Settings
-from db.stream import START, Log, Unavailable
+from db.stream import START
 from tests import nodes
-from tests.db.test_stream import ready, valkey
+from tests.db.test_appending import ready, valkey
 from tests.nodes import Nodes, until
 
 PARTITIONS = 8

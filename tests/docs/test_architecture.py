@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from api import reads, waiting
-from db import models, stream
+from db import appending, models
 from jobs.tracking import session
 from tests.docs.pages import ARCHITECTURE, OPERATIONS, ROOT
 from worker import apply, batch, drain, seen
@@ -24,7 +24,7 @@ def test_the_numbered_steps_are_those_of_the_code() -> None:
 
 def test_the_figures_of_the_architecture_are_those_of_the_code() -> None:
     for words in (
-        f"about {stream.ENTRY_BYTES >> 10} KiB",
+        f"about {appending.ENTRY_BYTES >> 10} KiB",
         f"{models.MODEL_SECONDS // 60} minutes, and are a copy",
         f"an empty model for {models.DROPPED_SECONDS} s",
         f"{session.IDLE.seconds // 60} idle minutes",

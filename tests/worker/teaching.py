@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from db import connect, keys
-from db.stream import Log
+from db.appending import Log
 from jobs import rebuild
 from jobs.action import Action, is_id
 from jobs.courses import catalog, models, recompute

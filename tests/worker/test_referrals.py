@@ -17,8 +17,8 @@ import asyncpg
 import pytest
 
 from db import keys, metrics
+from db.appending import Log
 from db.settings import Settings
-from db.stream import Log
 from jobs.action import Action
 from jobs.referrals import codes
 from tests.jobs.making import NOW, START

@@ -26,7 +26,7 @@ from redis.asyncio import Redis
 from db import keys
 from jobs.tracking.session import Session
 from jobs.tracking.states import encode
-from tests.db.test_stream import ready, valkey
+from tests.db.test_appending import ready, valkey
 from tests.jobs.making import NOW, make
 from tests.worker import rig as rigs
 from tests.worker.rig import Rig, until

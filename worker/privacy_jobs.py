@@ -10,9 +10,15 @@ from redis.exceptions import RedisError
 from db import log
 from jobs import rebuild
 from jobs.privacy import orders
+from jobs.privacy.erasure import Unreadable
 from worker.context import Context
 
 logger = log.get("privacy")
+PASSING: Final = (
+    *(orders.Lost, rebuild.Busy, Unreadable),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError),
+)
+"""What another try may find mended."""
 ERASE_SECONDS: Final = 3600
 """For one run; what takes longer is gone on with by the next."""
 
@@ -23,7 +29,7 @@ async def erase_people(ctx: Context) -> str:
     while (held := await _claim(ctx)) is not None:
         try:
             await orders.carry_out(ctx["settings"], ctx["log"], held)
-        except (orders.Lost, rebuild.Busy, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError) as error:
+        except PASSING as error:
             # Not its words: those of Postgres may name a row.
             logger.warning("an erasure goes on later", id=str(held.id), error=type(error).__name__)
             failed += 1

@@ -22,6 +22,7 @@ from jobs import rebuild
 from jobs.action import is_id
 from jobs.bar import Bar
 from jobs.privacy import export, orders, receipts
+from jobs.privacy.erasure import Unreadable
 
 User = Annotated[str | None, typer.Option("--user", help="the id of a user")]
 Org = Annotated[str | None, typer.Option("--org", help="the id of an organisation")]
@@ -107,7 +108,7 @@ async def _erase(user: str) -> receipts.Receipt:
                     continue
                 try:
                     await orders.carry_out(settings, client, held, lambda words: bar.show(0, words))
-                except rebuild.Busy as error:
+                except (rebuild.Busy, Unreadable) as error:
                     stop(f"{error}; a worker goes on, or run it again", 1)
                 except orders.Lost:
                     continue

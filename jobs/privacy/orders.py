@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from db import connect
 from db.settings import Settings
 from jobs import rebuild
-from jobs.privacy.erasure import Erasure, Moved
+from jobs.privacy.erasure import Erasure, Moved, Unreadable
 from jobs.privacy.tombstones import QUERIES
 
 LEASE_SECONDS: Final = 30.0
@@ -47,7 +47,10 @@ async def claim(conn: asyncpg.Connection, erasure: UUID | None = None) -> Held |
 
 
 async def carry_out(settings: Settings, client: Redis, held: Held, moved: Moved = lambda _: None) -> None:
-    """Erase, on connections of its own; the lease ends with it. Raises Lost, rebuild.Busy, what Postgres raises."""
+    """Erase, on connections of its own; the lease ends with it.
+
+    Raises Lost, rebuild.Busy, Unreadable, and what Postgres raises.
+    """
     said = [""]
 
     def note(words: str) -> None:
@@ -64,7 +67,7 @@ async def carry_out(settings: Settings, client: Redis, held: Held, moved: Moved 
             if keeping.done():
                 raise Lost from None
             raise
-        except rebuild.Busy as error:
+        except (rebuild.Busy, Unreadable) as error:
             await _end(keeping)
             await _release(other, held, str(error))
             raise

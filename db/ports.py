@@ -11,6 +11,7 @@ from db.server import StartError
 
 # Below the range from which the kernel takes ports for outgoing connections: a kept port stays free over a restart.
 PORTS = range(20_000, 32_000)
+_given: set[int] = set()
 PATIENCE = 1.0  # seconds: the API of a supervisor killed a moment ago may still hold it
 
 
@@ -24,8 +25,10 @@ def is_free(port: int) -> bool:
 
 
 def free() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    return next(port for port in random.sample(PORTS, len(PORTS)) if is_free(port))
+    """A port of 127.0.0.1 that nothing listens on, each once: who was given one may not listen yet."""
+    found = next(port for port in random.sample(PORTS, len(PORTS)) if port not in _given and is_free(port))
+    _given.add(found)
+    return found
 
 
 async def check(host: str, port: int) -> None:

@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 from redis.asyncio import Redis
 
-from db import connect, days, embedded, migrate
+from db import connect, days, embedded, migrate, ports
 from db.settings import Settings
 from tests import oldest
 
@@ -52,6 +52,8 @@ def _own_environment() -> Iterator[None]:
         patch.setenv("MILEPOST_SHED_ABOVE", "0")  # a busy machine is no reason to lose a test's clicks
         if oldest.pooled:
             patch.setenv("MILEPOST_STATEMENT_CACHE_SIZE", "0")
+        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        patch.setattr(ports, "PORTS", ports.PORTS[number % 8 :: 8])  # one that is about to listen is free to the others
         yield
 
 

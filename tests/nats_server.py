@@ -28,7 +28,7 @@ async def running(*options: str) -> AsyncIterator[str]:
 
 async def _url(folder: Path, pid: int) -> str:
     path = folder / f"nats-server_{pid}.ports"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not path.exists() or not path.read_text():  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
     found: str = json.loads(path.read_text())["nats"][0]

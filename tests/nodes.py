@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from db import connect, ports, slots, valkey_server
 
 NODES = 3
-PATIENCE = 30.0
+PATIENCE = 60.0
 PARTED = (0, 7800, 11_900, slots.NUMBER)
 """Of eight partitions three, two and three lie on a node."""
 SETTINGS = {

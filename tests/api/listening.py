@@ -16,7 +16,7 @@ from api.live.audience import Audience
 from api.live.routes import AUDIENCE
 from tests.api.service import Service
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Event(NamedTuple):

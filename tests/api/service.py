@@ -96,7 +96,7 @@ class Service:
     async def settle(self, answer: Answer) -> None:
         """Wait until what this answer accepted is applied."""
         wanted = waiting.parse(answer.body["position"], self.settings.partitions)
-        assert await self.state.waiting.applied(wanted, 10), "not applied within 10 s"
+        assert await self.state.waiting.applied(wanted, 60), "not applied within 60 s"
 
     async def ids(self, session_id: str) -> set[str]:
         """The ids of all facts of a session."""

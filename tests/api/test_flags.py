@@ -109,7 +109,7 @@ async def test_onboarding_off_while_tracking_goes_on(settings: Settings) -> None
             assert "Retry-After" in answer.headers
         read = await service.get("/v1/onboarding/progress", by=user)
         assert (read.status, read.body["hasCreatedClip"]) == (200, True)
-        sent = await service.send({**PAGE, "id": "goes-on"}, Prefer="wait=5")
+        sent = await service.send({**PAGE, "id": "goes-on"}, Prefer="wait=10")
         assert (sent.status, sent.body["accepted"]) == (200, 1)
         await put(service, admin, "onboarding", {"enabled": True})
         assert (await service.send(update, path, by=user)).body["isFirstTime"] is False
@@ -160,7 +160,7 @@ async def test_the_stored_catalog_in_every_process(settings: Settings) -> None:
 
         await before_long(follows)
         step = {"kind": "onboarding.step_completed", "userId": "ada", "data": {"step": "LOOK"}}
-        answer = await first.send(step, Prefer="wait=5")
+        answer = await first.send(step, Prefer="wait=10")
         assert answer.body["results"][0]["outcome"]["status"]["steps"][2]["status"] == "completed"
         gone = await second.send({**step, "data": {"step": "VIEW_CLIPS"}})
         assert (gone.status, gone.error["code"], gone.error["details"]["path"]) == (422, "unknown_step", "$.data.step")

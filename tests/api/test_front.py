@@ -33,7 +33,7 @@ async def said(service: Service, request: bytes) -> bytes:
     """All that the server says until it hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.client.port)
     writer.write(request)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         found = await reader.read()
     writer.close()
     return found

@@ -143,9 +143,14 @@ async def test_who_may_listen_to_whom(service: Service, user: str, token: str) -
 
 
 @pytest.mark.parametrize("busy", [False, True])
-async def test_a_token_that_expires_ends_its_stream(service: Service, user: str, busy: bool) -> None:
-    async with listening(service, by=service.token(user, aud="milepost", exp=time.time() + 2)) as one:
+async def test_a_token_that_expires_ends_its_stream(
+    service: Service, user: str, busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expires, tokens = int(time.time()) + 2, service.state.auth.tokens
+    monkeypatch.setattr(tokens, "now", lambda: expires - 1)  # however long the beginning takes
+    async with listening(service, by=service.token(user, aud="milepost", exp=expires)) as one:
         await one.state(1)
+        monkeypatch.setattr(tokens, "now", time.time)
         while busy and (event := await _said(service, user, one)).name == "progress":
             assert event.data == {"n": 1, "fill": ""}
         event = event if busy else await one.next()
@@ -176,7 +181,10 @@ async def test_a_key_that_is_revoked_ends_its_stream(
         assert one.heartbeats > 0
 
 
-async def test_so_many_streams_and_no_more(service: Service, user: str, token: str) -> None:
+async def test_so_many_streams_and_no_more(
+    service: Service, user: str, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "HEARTBEAT_SECONDS", 3600.0)  # it is not a heartbeat that tells who has left
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(listening(service, by=token)) for _ in range(audience.PER_SUBJECT)]
         for one in streams:
@@ -191,9 +199,7 @@ async def test_so_many_streams_and_no_more(service: Service, user: str, token: s
                 response.close()
                 return response.status == 200
 
-        began = time.monotonic()
         await until(another, "a place is free")
-        assert time.monotonic() - began < 10
 
 
 async def test_a_process_holds_so_many_and_no_more(settings: Settings) -> None:
@@ -209,28 +215,24 @@ async def test_many(settings: Settings) -> None:
     async with running(settings) as service, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         url = service.client.make_url("/v1/live")
 
-        async def hear(number: int) -> tuple[int, float]:
+        async def hear(number: int) -> int:
             query = {"userId": f"u{number % 40}"}
             async with session.get(url, params=query, headers={"Authorization": f"Bearer {service.key}"}) as response:
                 one = Stream(response)
                 await one.state(1)
                 opened.release()
                 (n,) = await heard(one, 1)
-                arrived = time.monotonic()
                 response.close()
-            return n, arrived
+            return n
 
         opened = asyncio.Semaphore(0)
         tasks = [asyncio.create_task(hear(number)) for number in range(200)]
         for _ in tasks:
             await opened.acquire()
         assert len(audience_of(service)._listeners) == 200
-        began = time.monotonic()
         for number in range(40):
             await tell(service, f"u{number}", number)
-        found = await asyncio.gather(*tasks)
-        assert [n for n, _ in found] == [number % 40 for number in range(200)]
-        assert max(arrived for _, arrived in found) - began < 2
+        assert await asyncio.gather(*tasks) == [number % 40 for number in range(200)]
 
         async def empty() -> bool:
             return not audience_of(service)._listeners and not audience_of(service)._topics
@@ -255,7 +257,10 @@ async def test_how_long_somebody_listens_is_no_time_of_ours(
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name) and labels in line)
 
     left, spent = await sample("milepost_live_ended_total", "gone"), await sample(SPENT, '"/v1/live"')
+    asked = time.monotonic()
     async with listening(service, by=token) as one:
+        await one.state(1)
+        opening = time.monotonic() - asked
         assert await sample("milepost_live_connections") == 1
         began, beats = time.monotonic(), one.heartbeats
         while time.monotonic() - began < 1 or one.heartbeats < beats + 2:
@@ -267,7 +272,7 @@ async def test_how_long_somebody_listens_is_no_time_of_ours(
 
     await until(counted, "it has left")
     assert await sample("milepost_live_connections") == 0
-    assert await sample(SPENT, '"/v1/live"') - spent < 0.9
+    assert await sample(SPENT, '"/v1/live"') - spent < opening
 
 
 async def test_usage_as_it_is_and_as_it_changes(service: Service, user: str, token: str) -> None:

@@ -81,7 +81,7 @@ async def test_redis_goes_away_and_comes_back(settings: Settings, tmp_path: Path
 
             async def works() -> bool:
                 body = {"action": "added_subtitles", "projectId": "p", "userId": "u", "id": "again"}
-                return (await service.send(body, "/v1/onboarding/progress/update?wait=5")).status == 200
+                return (await service.send(body, "/v1/onboarding/progress/update?wait=10")).status == 200
 
             await until(works, "it takes and applies again")
             while not (await one.next("onboarding")).data["hasAddedSubtitles"]:

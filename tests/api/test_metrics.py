@@ -39,7 +39,7 @@ def moved(before: dict[str, float], after: dict[str, float]) -> dict[str, float]
 async def test_counters_move(service: Service) -> None:
     before = await figures(service)
     good = {"kind": "session.ended", "sessionId": "metrics", "id": "m-1"}
-    answer = await service.send({"actions": [good, good, {"kind": "nope"}, {"kind": 7}]}, Prefer="wait=5")
+    answer = await service.send({"actions": [good, good, {"kind": "nope"}, {"kind": 7}]}, Prefer="wait=10")
     assert answer.status == 200
     await service.send(b"{")
     await service.get("/nowhere")

@@ -87,11 +87,11 @@ def test_every_code_of_a_request_is_told_by_some_route() -> None:
 async def test_the_examples_are_accepted(service: Service) -> None:
     for operation in (one for one in OPERATIONS if 202 in one.answers and one.answers[202][2] == "Answer"):
         for value in (operation.examples or {}).values():
-            answer = await service.send(value, operation.path, Prefer="wait=5")
+            answer = await service.send(value, operation.path, Prefer="wait=10")
             assert (answer.status, answer.body.get("rejected")) == (200, []), (operation.path, answer)
     admin = await service.make_key("admin")
     for kind in docs_page._kinds(DOCUMENT):
-        answer = await service.send(docs_page.kind_example(DOCUMENT, kind), by=admin, Prefer="wait=5")
+        answer = await service.send(docs_page.kind_example(DOCUMENT, kind), by=admin, Prefer="wait=10")
         assert (answer.status, answer.body.get("rejected")) == (200, []), (kind["title"], answer)
 
 
@@ -134,7 +134,7 @@ JITTER = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 """The drain draws its pauses while an example is drawn in a thread: no strategy does."""
 
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def check(case: schemathesis.Case[Any], base: str, key: str) -> None:

@@ -78,8 +78,8 @@ async def test_processes_share_the_limit_and_a_burst_does_not_pass_it(redis_url:
 
 async def test_a_window_that_is_over_lets_through_again(redis_url: str) -> None:
     async with limiting(redis_url, rate_limit_read="2/second") as rates:
-        assert await count(rates, USER, 3) == 2
-        async with asyncio.timeout(5):
+        assert await count(rates, USER, 3) >= 2  # three, if a second was over before the third
+        async with asyncio.timeout(60):
             while not await count(rates, USER, 1):  # noqa: ASYNC110 nothing tells when a window ends
                 await asyncio.sleep(0.05)
 

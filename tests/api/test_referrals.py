@@ -216,7 +216,7 @@ async def test_a_user_can_neither_qualify_nor_reward(service: Service, orgs: lis
     for kind, given in (("referral.qualified", {}), ("referral.rewarded", data)):
         answer = await service.send({"kind": kind, "data": given}, by=a.token)
         assert (answer.status, answer.error["code"]) == (403, "forbidden_kind")
-    forged = await service.send({"kind": "referral.rewarded", "orgId": a.id, "data": data}, Prefer="wait=5")
+    forged = await service.send({"kind": "referral.rewarded", "orgId": a.id, "data": data}, Prefer="wait=10")
     assert forged.body["results"][0]["outcome"]["error"] == "unknown_referral"
 
 

@@ -104,7 +104,7 @@ async def test_a_token_without_an_organisation_speaks_for_none(service: Service)
 async def test_an_admin_token_and_a_service_speak_for_anybody(service: Service) -> None:
     for by in (service.token("boss", scope="admin", **AUDIENCE), service.key):
         session = uuid.uuid4().hex
-        answer = await service.send(ended(session, userId="u", orgId="o", id="1"), by=by, Prefer="wait=5")
+        answer = await service.send(ended(session, userId="u", orgId="o", id="1"), by=by, Prefer="wait=10")
         assert answer.body["results"][0]["outcome"] == {"sessionId": session}
 
 
@@ -181,7 +181,7 @@ async def test_the_session_routes_fill_the_tables(service: Service) -> None:
         ("/api/performance/track", {"metricName": "paint", "value": 0}),
     ]
     for path, body in bodies:
-        answer = await service.send({"sessionId": session, **body}, path, Prefer="wait=5")
+        answer = await service.send({"sessionId": session, **body}, path, Prefer="wait=10")
         assert (answer.status, answer.body["rejected"]) == (200, [])
     one = await service.sql.fetchrow("SELECT * FROM interaction_events WHERE session_id = $1", session)
     assert (one["event_type"], one["category"], one["time_spent"], one["viewport_width"]) == (

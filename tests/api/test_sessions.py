@@ -44,7 +44,7 @@ async def test_what_was_written_is_read(service: Service) -> None:
 
 async def test_a_session_that_we_opened(service: Service) -> None:
     visitor = "v" * 128
-    sent = await service.send({"kind": "page.viewed", "anonymousId": visitor}, Prefer="wait=5")
+    sent = await service.send({"kind": "page.viewed", "anonymousId": visitor}, Prefer="wait=10")
     session = sent.body["results"][0]["outcome"]["sessionId"]
     assert session.startswith(AUTO)
     answer = await service.get(f"/v1/sessions/{session}")
@@ -83,7 +83,7 @@ async def test_a_position_of_the_future(service: Service, monkeypatch: pytest.Mo
     assert reads.AFTER_SECONDS == 2.0
     monkeypatch.setattr(reads, "AFTER_SECONDS", 0.2)
     session = uuid.uuid4().hex
-    await service.send(click(session), Prefer="wait=5")
+    await service.send(click(session), Prefer="wait=10")
     for future in ("0." + "9" * 20 + "-0", f"0.{int(time.time() * 1000) + 10**6}-0,1.0-0"):
         started = time.monotonic()
         answer = await service.get(f"/v1/sessions/{session}?after={future}")
@@ -123,9 +123,9 @@ async def test_a_user_learns_nothing_of_others(service: Service) -> None:
         service.token("me", aud="milepost"),
         {name: uuid.uuid4().hex for name in ("mine", "theirs", "nobodys")},
     )
-    await service.send(click(session["mine"]), by=me, Prefer="wait=5")
-    await service.send(click(session["theirs"], userId="somebody"), Prefer="wait=5")
-    await service.send(click(session["nobodys"]), Prefer="wait=5")
+    await service.send(click(session["mine"]), by=me, Prefer="wait=10")
+    await service.send(click(session["theirs"], userId="somebody"), Prefer="wait=10")
+    await service.send(click(session["nobodys"]), Prefer="wait=10")
     assert (await service.get(f"/v1/sessions/{session['mine']}", by=me)).status == 200
     refused = [
         await service.get(f"/v1/sessions/{one}", by=me)
@@ -138,10 +138,10 @@ async def test_a_user_learns_nothing_of_others(service: Service) -> None:
 
 async def test_a_session_stays_with_the_user_who_came_first(service: Service) -> None:
     session = uuid.uuid4().hex
-    await service.send(click(session, userId="owner"), Prefer="wait=5")
+    await service.send(click(session, userId="owner"), Prefer="wait=10")
     thief = service.token("thief", aud="milepost")
     for at in ("2026-11-01T08:00:00Z", "2026-11-21T23:00:00Z", None):
-        stolen = await service.send(click(session, **({} if at is None else {"at": at})), by=thief, Prefer="wait=5")
+        stolen = await service.send(click(session, **({} if at is None else {"at": at})), by=thief, Prefer="wait=10")
         assert stolen.status == 200
     assert (await service.get(f"/v1/sessions/{session}", by=thief)).status == 403
     held = await service.get(f"/v1/sessions/{session}")
@@ -150,7 +150,7 @@ async def test_a_session_stays_with_the_user_who_came_first(service: Service) ->
 
 async def test_a_slow_read_never_undoes_a_newer_write(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     session, loaded, go_on = uuid.uuid4().hex, asyncio.Event(), asyncio.Event()
-    await service.send(click(session), Prefer="wait=5")
+    await service.send(click(session), Prefer="wait=10")
     await service.redis.delete(_model(service, session))
     load = sessions._load
 
@@ -208,7 +208,7 @@ async def test_what_a_worker_left_behind_between_commit_and_cache_is_mended(sett
 async def test_waiting_for_the_outcome(service: Service) -> None:
     session = uuid.uuid4().hex
     actions = [click(session, id="1"), {"kind": "nope", "id": "2"}, click(session, id="3"), click(session, id="1")]
-    answer = await service.send({"actions": actions}, Prefer="respond-async, wait=5")
+    answer = await service.send({"actions": actions}, Prefer="respond-async, wait=10")
     assert answer.status == 200
     assert [one["index"] for one in answer.body["rejected"]] == [1]
     outcome = {"sessionId": session}
@@ -225,8 +225,8 @@ async def test_waiting_for_the_outcome(service: Service) -> None:
 async def test_a_retry_without_a_session_gets_the_first_answer(service: Service) -> None:
     now, visitor = datetime.now(UTC), uuid.uuid4().hex
     first = {"kind": "page.viewed", "anonymousId": visitor, "id": "r", "at": (now - timedelta(hours=2)).isoformat()}
-    one = await service.send(first, Prefer="wait=5")
-    two = await service.send(first | {"at": now.isoformat()}, Prefer="wait=5")
+    one = await service.send(first, Prefer="wait=10")
+    two = await service.send(first | {"at": now.isoformat()}, Prefer="wait=10")
     assert two.body["results"] == [one.body["results"][0] | {"duplicate": True}]
 
 

@@ -84,7 +84,7 @@ async def test_what_was_not_decided_in_time_is_decided_once(settings: Settings) 
             denied = await ada.send(f"{CONSUME}?wait=10", {**UPLOAD, "quantity": 2, "id": "other"})
             assert (denied.status, denied.error["details"]["used"]) == (429, 4)
             assert (await ada.meter())["used"] == 4
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while (await ada.consume("AI_ANALYSIS", quantity=3)).status != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         finally:

@@ -37,7 +37,7 @@ async def boss(service: Service) -> Operator:
 async def track(customer: Customer, at: str, quantity: int = 1, action: str = "DIAGRAM_UPLOAD") -> None:
     """Count something at a time."""
     body = {"action": action, "quantity": quantity, "at": at}
-    assert (await customer.send(f"{TRACK}?wait=5", body)).status == 200
+    assert (await customer.send(f"{TRACK}?wait=10", body)).status == 200
 
 
 async def test_every_day_and_every_meter_has_its_row(ada: Customer) -> None:
@@ -215,7 +215,7 @@ async def test_bad_plans(boss: Operator, name: str, body: Any, status: int, code
 async def test_usage_by_plan_top_and_near(boss: Operator, service: Service) -> None:
     crowd = [Customer(service) for _ in range(4)]
     for number, one in enumerate(crowd):
-        await one.send(f"{TRACK}?wait=5", {"action": "AI_ANALYSIS", "quantity": 10_000 + number})
+        await one.send(f"{TRACK}?wait=10", {"action": "AI_ANALYSIS", "quantity": 10_000 + number})
     await boss.ask("POST", crowd[3].id, "/plan", {"plan": "ENTERPRISE"})
     top = (await service.get(f"{REPORTS}/top?action=AI_ANALYSIS&limit=3", by=boss.key)).body
     assert [one["subject"] for one in top["subjects"]] == [f"user:{crowd[n].id}" for n in (3, 2, 1)]

@@ -18,7 +18,7 @@ from tests.worker import receiver
 from tests.worker.receiver import effect
 
 PATH = "/v1/admin/webhooks"
-LOCAL = {"webhook_allow": ("127.0.0.0/8",), "webhook_timeout": 1.0}
+LOCAL = {"webhook_allow": ("127.0.0.0/8",)}
 
 
 class Admin:
@@ -93,6 +93,8 @@ async def test_a_test_tells_how_the_receiver_took_it(admin: Admin) -> None:
         made = await admin.made(there.url, types=["other"])
         good = (await admin("POST", f"/{made['id']}/test")).body
         bad = (await admin("POST", f"/{made['id']}/test")).body
+        state = admin.service.state
+        state.settings = state.settings.model_copy(update={"webhook_timeout": 1.0})
         late = (await admin("POST", f"/{made['id']}/test")).body
         assert (good["delivered"], good["status"], good["response"]) == (True, 200, "answer 1")
         assert (bad["delivered"], bad["status"], bad["response"]) == (False, 500, "answer 2")

@@ -26,7 +26,7 @@ class Page:
         self.number += 1
         await self.socket.send_json({"id": self.number, "method": method, "params": parameters})
         while True:
-            said = await self.socket.receive_json(timeout=20)
+            said = await self.socket.receive_json(timeout=60)
             if said.get("id") == self.number:
                 assert "error" not in said, said
                 result: dict[str, Any] = said["result"]
@@ -59,7 +59,7 @@ class Page:
 
     async def until(self, expression: str) -> Any:
         """Wait for an expression to be true."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (value := await self.js(expression)):  # noqa: ASYNC110 - a page has no event for us
                 await asyncio.sleep(0.05)
         return value
@@ -80,7 +80,7 @@ async def browser(program: str, folder: Path) -> AsyncIterator[Page]:
     )
     port = folder / "DevToolsActivePort"
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (port.exists() and port.read_text().count("\n")):  # noqa: ASYNC110 - it tells by a file
                 await asyncio.sleep(0.05)
         base = f"http://127.0.0.1:{port.read_text().splitlines()[0]}"

@@ -309,7 +309,7 @@ async def test_other_pages_embed_them(visitor: Visitor) -> None:
         await visitor.shows("1 of 5")
         # Taken out of the page, they listen no more.
         await page.js(f"{EACH}.forEach((one) => one.remove())")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await _listening(visitor.service):  # noqa: ASYNC110 - the API tells by a figure
                 await asyncio.sleep(0.05)
 

@@ -13,7 +13,7 @@ from tests.api.service import Service
 from tests.browser.chromium import Page
 from tests.browser.pages import SHOP, shop
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 GATE = ' data-url="/gate/"'
 SECRET = "hunter2 is my word"
 

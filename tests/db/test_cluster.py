@@ -71,7 +71,7 @@ def test_the_url_of_a_cluster() -> None:
 
 
 async def test_a_seed_that_is_dead_or_has_left_does_not_block_a_start(cluster: Nodes, tmp_path: Path) -> None:
-    with valkey(tmp_path / "left", "--cluster-enabled", "yes") as left:
+    with valkey(tmp_path / "left", "--cluster-enabled", "yes", "--cluster-port", str(ports.free())) as left:
         await (await ready(left)).aclose()
         host = left.removeprefix("redis://").removesuffix("/0")
         async with connect.redis(cluster.url.replace("://", f"://127.0.0.1:{ports.free()},{host},")) as client:

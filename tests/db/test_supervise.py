@@ -21,7 +21,7 @@ class Heard(Output):
 
     async def next(self) -> str:
         """The next line, soon."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await self.queue.get()
 
 

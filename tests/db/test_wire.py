@@ -96,7 +96,7 @@ async def test_one_that_comes_late_is_nobodys_either() -> None:
         assert await wire.send([("GET", "a")]) == [b"a"]
         go.set()
         await gone.wait()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not wire._answers.lost:  # noqa: ASYNC110 - the loop has to turn
                 await asyncio.sleep(0)
         assert await wire.send([("GET", "b")]) == [b"b"]
@@ -130,6 +130,6 @@ async def test_a_command_that_cannot_be_written_ends_nobody_elses(redis_url: str
         shared.start()
         with pytest.raises(exceptions.RedisError):
             await shared.get("\ud800")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await shared.ask(("ECHO", "a")) == b"a"
         await shared.stop()

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from db import ports
+
 
 class Gate:
     """Forwards TCP to a port of this host."""
 
     def __init__(self, upstream: int) -> None:
-        self.upstream, self.port = upstream, 0
+        self.upstream, self.port = upstream, ports.free()
         self.jammed = False
         """Connections are taken, and nothing comes of it."""
         self.mute = False
@@ -27,9 +29,8 @@ class Gate:
         return f"http://127.0.0.1:{self.port}"
 
     async def open(self) -> None:
-        """Listen, at the same port as before."""
+        """Listen, at the same port as before: one that no outgoing connection is given while it is shut."""
         self._server = await asyncio.start_server(self._link, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def shut(self) -> None:
         """End every connection and refuse new ones."""

@@ -41,7 +41,7 @@ async def test_what_is_tracked_is_counted(stage: Stage) -> None:
         for _ in range(1500):
             assert client.record("DIAGRAM_UPLOAD", ADA)
         client.track("page.viewed", ADA, {"path": "/"}, sessionId="visit-1")
-        assert await client.flush(10)
+        assert await client.flush(60)
     assert (client.counters.sent, client.queued, client.counters.rejected) == (1501, 0, 0)
     await stage.counts("ada", 1500)
 
@@ -52,9 +52,9 @@ async def test_a_bad_action_is_told_and_fails_no_other(stage: Stage) -> None:
         client.record("DIAGRAM_UPLOAD", ADA)
         client.track("no.such_kind", ADA, {})
         client.record("DIAGRAM_UPLOAD", ADA, 0)
-        assert await client.flush(10)
+        assert await client.flush(60)
         client.track("no.such_kind", ADA, {})
-        assert await client.flush(10)
+        assert await client.flush(60)
     assert [code for _, code, _ in stage.rejected] == ["unknown_meter", "unknown_kind", "invalid_data", "unknown_kind"]
     assert stage.rejected[0][0]["data"]["action"] == "NO_SUCH_METER"
     assert (client.counters.sent, client.counters.rejected) == (1, 4)
@@ -75,21 +75,21 @@ async def test_a_callback_that_fails_stops_nothing(stage: Stage) -> None:
     async with stage.client(on_rejected=broken) as client:
         client.track("no.such_kind", ADA, {})
         client.record("DIAGRAM_UPLOAD", ADA)
-        assert await client.flush(10)
+        assert await client.flush(60)
     await stage.counts("ada", 1)
 
 
 async def test_an_outage_loses_nothing(stage: Stage) -> None:
     async with stage.client() as client:
         client.record("DIAGRAM_UPLOAD", ADA)
-        assert await client.flush(10)
+        assert await client.flush(60)
         await stage.gate.shut()
         for _ in range(50):
             client.record("DIAGRAM_UPLOAD", ADA)
         await away(client)
         assert client.queued == 50
         await stage.gate.open()
-        assert await client.flush(20)
+        assert await client.flush(60)
     await stage.stands("ada", 51)
     assert await stage.facts("ada") == 51
 
@@ -103,7 +103,7 @@ async def test_a_lost_answer_counts_nothing_twice(stage: Stage) -> None:
         await away(client)
         assert client.queued == 20
         stage.gate.mute = False
-        assert await client.flush(20)
+        assert await client.flush(60)
     assert client.counters.sent == 20
     await stage.stands("ada", 20)
 
@@ -131,7 +131,7 @@ async def test_a_family_that_is_off_is_waited_for(stage: Stage) -> None:
         await until(lambda: _is(client.counters.sent == 1), "the other one")
         assert client.queued == 1
         assert (await stage.service.ask("PUT", switch, {"enabled": True}, by=admin)).status == 200
-        assert await client.flush(20)
+        assert await client.flush(60)
     await stage.counts("ada", 1)
     assert stage.rejected == []
 
@@ -158,9 +158,9 @@ async def test_a_commit_counts_once_however_often_it_is_sent(stage: Stage) -> No
     async with stage.client() as client:
         settle(client, "r-1")
         settle(client, "r-1")
-        assert await client.flush(10)
+        assert await client.flush(60)
         settle(client, "r-1")
-        assert await client.flush(10)
+        assert await client.flush(60)
     await stage.stands("ada", 1)
     assert stage.rejected == []
 
@@ -169,9 +169,9 @@ async def test_a_commit_without_a_reservation_is_recorded_once(stage: Stage) -> 
     async with stage.client() as client:
         settle(client, "gone")
         settle(client, "gone")
-        assert await client.flush(10)
+        assert await client.flush(60)
         settle(client, "gone")
-        assert await client.flush(10)
+        assert await client.flush(60)
     await stage.stands("ada", 1)
     assert await stage.facts("ada") == 1
     at = await stage.service.sql.fetchval("SELECT at::date::text FROM usage_records WHERE kind = 'usage.recorded'")
@@ -182,9 +182,9 @@ async def test_a_commit_of_something_released_is_told(stage: Stage) -> None:
     await reserved(stage, "r-2")
     async with stage.client() as client:
         client.track("usage.released", ADA, {"reservationId": "r-2"})
-        assert await client.flush(10)
+        assert await client.flush(60)
         settle(client, "r-2")
-        assert await client.flush(10)
+        assert await client.flush(60)
     assert [code for _, code, _ in stage.rejected] == ["reservation_released"]
     await stage.stands("ada", 0)
 
@@ -217,7 +217,7 @@ async def test_a_proxy_that_takes_little_gets_little(tmp_path: Path) -> None:
         ids = [client.record("DIAGRAM_UPLOAD", ADA) for _ in range(100)]
         client.track("event.tracked", ADA, {"event": "x" * 2000})
         ids += [client.record("DIAGRAM_UPLOAD", ADA) for _ in range(100)]
-        assert await client.flush(10)
+        assert await client.flush(60)
     assert seen == ids
     assert [code for _, code, _ in told] == ["refused"]
 
@@ -233,7 +233,7 @@ async def test_what_is_no_fault_of_the_actions_is_sent_again(tmp_path: Path, sta
 
     async with answering(answer) as url, Client(url, "mp_x", tmp_path, linger=0.01) as client:
         client.record("DIAGRAM_UPLOAD", ADA)
-        assert await client.flush(10)
+        assert await client.flush(60)
         assert client.counters.sent == 1
     assert len(bodies) == 2
     assert bodies[0] == bodies[1]
@@ -260,7 +260,7 @@ async def test_an_answer_of_somebody_else_has_taken_nothing(
 
     async with answering(answering_so) as url, Client(url, "mp_x", tmp_path, linger=0.01) as client:
         client.record("DIAGRAM_UPLOAD", ADA)
-        assert await client.flush(10)
+        assert await client.flush(60)
         assert client.counters.sent == 1
     assert answers == []
 
@@ -337,7 +337,7 @@ async def test_kill_9_loses_nothing_and_doubles_nothing(stage: Stage, when: str)
     await asyncio.gather(*(killed(stage, "60" if when == "before anything is sent" else "0") for _ in range(3)))
     stage.gate.mute = False
     async with stage.client() as client:
-        assert await client.flush(10)
+        assert await client.flush(60)
     await stage.stands("ada", 600)
     assert await stage.facts("ada") == 600
     assert not list(stage.spool.iterdir())
@@ -354,7 +354,7 @@ async def test_threaded(stage: Stage) -> None:
     def use() -> None:
         client = ThreadedClient(stage.gate.url, stage.service.key, stage.spool, linger=0.01)
         client.track("usage.recorded", ADA, {"action": "DIAGRAM_UPLOAD"})
-        assert client.flush(10)
+        assert client.flush(60)
         assert (client.queued, client.counters.sent) == (0, 1)
         client.close()
         client.close()

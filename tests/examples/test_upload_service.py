@@ -7,7 +7,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import aiohttp
 import pytest
 
 import upload_service
+from db import ports
 from tests.examples.conftest import Stage
 from tests.worker.rig import until
 
@@ -36,13 +36,13 @@ class Uploads:
     """The service, started and ended as often as a test wants."""
 
     def __init__(self, stage: Stage, state: Path, outage: str) -> None:
-        self.stage, self.state, self.outage, self.port = stage, state, outage, _free_port()
+        self.stage, self.state, self.outage, self.port = stage, state, outage, ports.free()
         self.process: asyncio.subprocess.Process | None = None
         self.asking = aiohttp.ClientSession()
 
     async def start(self) -> None:
         """Until it answers."""
-        words = ("--port", str(self.port), "--state", str(self.state), "--outage", self.outage)
+        words = ["--port", str(self.port), "--state", str(self.state), "--outage", self.outage, "--timeout", "10"]
         env = os.environ | {
             "PYTHONPATH": str(EXAMPLES),
             "MILEPOST_URL": self.stage.gate.url,
@@ -79,13 +79,6 @@ class Uploads:
     async def uploads(self, number: int) -> list[int]:
         """So many; their statuses."""
         return [(await self.upload(one)).status for one in range(number)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from worker.applied import Applied
 from worker.batch import Cursor
 from worker.drain import Drain
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 _encode = msgspec.msgpack.Encoder().encode
 
 

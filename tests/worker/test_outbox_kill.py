@@ -17,7 +17,7 @@ from tests.jobs.making import make
 from tests.worker import receiver
 from tests.worker.office import Office, office, soon
 from tests.worker.receiver import effect, hang, register, well
-from tests.worker.rig import Rig
+from tests.worker.rig import PATIENCE, Rig
 from worker import sweeps
 
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
@@ -61,7 +61,7 @@ async def test_killed_between_the_commit_and_the_enqueue(rig: Rig, desk: Office)
         )
         await rig.put([action])
         async with worker(desk.settings, "tests.worker.halted") as first:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 assert await first.wait() == -signal.SIGKILL
         written = await desk.pool.fetchval("SELECT count(*) FROM deliveries")
         assert written > 0
@@ -119,7 +119,7 @@ async def test_sigterm_ends_a_worker_that_delivers(desk: Office) -> None:
         async with worker(desk.settings.model_copy(update={"webhook_timeout": 30.0})) as one:
             await soon(lambda: there.now == 1)
             one.terminate()
-            async with asyncio.timeout(12):
+            async with asyncio.timeout(PATIENCE):
                 assert await one.wait() == 0
         (attempt,) = await receiver.attempts(desk.pool)
         assert attempt["error"] == "the worker was stopped"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,7 +16,7 @@ import structlog
 from db import keys, stream
 from jobs.action import Action
 from tests.jobs.making import NOW, START, make
-from tests.worker.rig import Rig
+from tests.worker.rig import PATIENCE, Rig
 from worker import apply, batch
 from worker.applied import Applied, Item
 from worker.poison import isolate
@@ -180,10 +181,10 @@ async def test_who_waits_for_poison_is_told(rig: Rig) -> None:
         await rig.put([make("a", reply="api:4", user_id="u")])
         await rig.finish()
         told: list[Any] = []
-        while len(told) < 4:
-            message = await channel.get_message(timeout=5)
-            assert message is not None
-            told += msgspec.json.decode(message["data"])
+        async with asyncio.timeout(PATIENCE):
+            while len(told) < 4:
+                if message := await channel.get_message(timeout=1):
+                    told += msgspec.json.decode(message["data"])
     session = {"sessionId": f"auto:user:u@{int(START.timestamp() * 1000)}"}
     assert sorted(told) == [
         ["1", session, False],

@@ -177,7 +177,7 @@ async def test_whoever_claims_nothing_waits_for_nobody(rig: Rig) -> None:
     await rig.finish()
     async with rig.pool.acquire() as one, rig.pool.acquire() as other, one.transaction():
         await record(one, claim("1", a, b))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await _in_transaction(other, make("2", b, "qualified"))
             await _in_transaction(other, make("3", c, "qualified"))
             await _in_transaction(other, make("4", b, "code_requested"))

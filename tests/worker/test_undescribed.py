@@ -77,7 +77,7 @@ async def test_what_nobody_has_described_is_asked_for(rig: Rig, services: str) -
     await rig.finish()
     assert await rig.fetch("SELECT id FROM lookups ORDER BY id") == ["1", "2", "3", "4"]
     assert list((await shown(rig))[0]) == [("ada", "bowline")]
-    lookups = Lookups(services)
+    lookups = Lookups(services, timeout=60.0)
     try:
         assert await looked_up(rig, lookups) == 4
         assert await looked_up(rig, lookups) == 0

@@ -21,13 +21,14 @@ def main() -> None:
     parser.add_argument(
         "--outage", choices=["open", "closed"], default="open", help="uploads while Milepost cannot be asked"
     )
+    parser.add_argument("--timeout", type=float, default=1.0, help="seconds that an upload waits for a decision")
     options = parser.parse_args()
     key = os.environ.get("MILEPOST_KEY")
     if not key:
         parser.error("set MILEPOST_KEY to a service key with the scopes ingest and read")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     state: Path = options.state
-    app = service.make(options.milepost, key, state / "diagrams", state / "spool", options.outage)
+    app = service.make(options.milepost, key, state / "diagrams", state / "spool", options.outage, options.timeout)
     web.run_app(app, host="127.0.0.1", port=options.port, access_log=None)
 
 

@@ -69,8 +69,13 @@ async def _store(request: web.Request, path: Path) -> int:
     return size
 
 
-def make(url: str, key: str, files: Path, spool: Path, outage: Outage = "open", **options: Any) -> web.Application:
-    """The application. `outage`: what uploads do when Milepost cannot be asked; `options` are the client's."""
+def make(
+    url: str, key: str, files: Path, spool: Path, outage: Outage = "open", timeout: float = 1.0, **options: Any
+) -> web.Application:
+    """The application. `outage`: what uploads do when Milepost has not decided after `timeout` seconds.
+
+    `options` are the client's.
+    """
     app = web.Application(client_max_size=200 << 20)
     files.mkdir(parents=True, exist_ok=True)
     app[FILES] = files
@@ -83,6 +88,6 @@ def make(url: str, key: str, files: Path, spool: Path, outage: Outage = "open", 
             yield
 
     app.cleanup_ctx.append(lifetime)
-    guarded = metered(Guard(client, outage=outage), "DIAGRAM_UPLOAD", user)(upload)
+    guarded = metered(Guard(client, outage=outage, timeout=timeout), "DIAGRAM_UPLOAD", user)(upload)
     app.add_routes([web.put("/diagrams/{name}", guarded), web.get("/diagrams/{name}", read)])
     return app

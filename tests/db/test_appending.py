@@ -50,7 +50,7 @@ def valkey(folder: Path, *words: str) -> Iterator[str]:
 async def ready(url: str) -> Redis:
     """A client, once the server answers."""
     client = connect.redis(url)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await client.ping()
@@ -265,7 +265,7 @@ async def test_a_replica_must_have_it(tmp_path: Path, monkeypatch: pytest.Monkey
                 tmp_path / "two", "--replicaof", "127.0.0.1", url.rsplit(":", 1)[1].removesuffix("/0")
             ) as other:
                 replica = await ready(other)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while (await replica.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110
                         await asyncio.sleep(0.02)
                 log.waits = [("WAIT", 1, 5000)]

@@ -117,15 +117,21 @@ async def _demo(url: str, key: str, data: Path | None, sessions: int, seed: int,
 
 
 async def _simulated(asking: Player, sessions: int, seed: int) -> Stretch:
-    """People who look, and customers; those learn only if the key may describe courses."""
-    stretch, end = traffic.simulated(sessions, seed), datetime.now(UTC)
+    """People who look, and customers; those learn and refer only if the key may describe courses and read codes."""
+    end = datetime.now(UTC)
+    stretch = traffic.simulated(sessions, seed, end)
+    learning, codes = False, list[str]()
     try:
         await asking.describe(customers.courses())
         learning = True
     except Refused as error:
         stretch.remarks.append(f"nobody learns: {error}")
-        learning = False
-    for lane, more in zip(stretch.lanes, customers.lanes(sessions, seed, end, stretch.run, learning), strict=True):
+    try:
+        codes = [await asking.code(org) for org in customers.referrers(sessions, stretch.run)]
+    except Refused as error:
+        stretch.remarks.append(f"nobody is referred: {error}")
+    lives = customers.lanes(sessions, seed, end, stretch.run, learning, codes)
+    for lane, more in zip(stretch.lanes, lives, strict=True):
         lane.extend(more)
     stretch.title += ", and some customers"
     return stretch

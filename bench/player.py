@@ -24,6 +24,10 @@ class _Kind(msgspec.Struct):
     kind: str
 
 
+class _Code(msgspec.Struct):
+    code: str
+
+
 class _Kinds(msgspec.Struct):
     kinds: list[_Kind]
 
@@ -88,6 +92,14 @@ class Player:
         async with self.sender.session.put(f"{self.sender.url}/v1/courses", data=courses, headers=headers) as response:
             if response.status != 200:
                 raise Refused(f"PUT /v1/courses: {response.status} {(await response.text())[:200]}")
+
+    async def code(self, org: str) -> str:
+        """The referral code of an organisation, which is made for it. Raises Refused."""
+        url = f"{self.sender.url}/v1/referrals/code"
+        async with self.sender.session.get(url, params={"orgId": org}, headers=self.headers) as response:
+            if response.status != 200:
+                raise Refused(f"GET /v1/referrals/code: {response.status} {(await response.text())[:200]}")
+            return msgspec.json.decode(await response.read(), type=_Code).code
 
     async def _lane(self, lane: list[Request], stretch: Stretch) -> None:
         for request in lane:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,11 @@ from bench.metering import Metered
 
 SESSIONS: Final = 500
 DEVICES: Final = 16
-SPAN: Final = timedelta(hours=24)
+SPAN: Final = timedelta(days=28)
+SHARE: Final = 8
+"""One customer for so many sessions."""
+RETURNS: Final = 0.4
+"""Share of the sessions that are of customers, who come again and again."""
 
 CATEGORIES: Final[tuple[tuple[str, tuple[tuple[str, int], ...]], ...]] = (
     ("nest", (("nest80", 188_600), ("nest100", 227_100), ("nest120", 265_500), ("nest140", 304_000))),
@@ -84,33 +89,54 @@ class Stretch:
 
 
 def simulated(sessions: int = SESSIONS, seed: int = 7, end: datetime | None = None, run: str | None = None) -> Stretch:
-    """The same journeys for the same seed, over the 24 hours before `end`; the ids are of this run."""
+    """The same journeys for the same seed, over the weeks before `end`, where some go on; the ids are of this run."""
     rng = random.Random(seed)
     prefix = f"demo-{run or secrets.token_hex(4)}-"
-    first = (end or datetime.now(UTC)) - SPAN
-    starts = sorted(first + SPAN * (0.96 * min(rng.betavariate(3, 2), 1.0)) for _ in range(sessions))
+    end = end or datetime.now(UTC)
+    starts = sorted(begin(rng, end) for _ in range(sessions))
     lanes: list[list[Request]] = [[] for _ in range(DEVICES)]
     for number, start in enumerate(starts):
-        journey = Journey(rng, start, f"{prefix}{number:04d}", number)
-        lanes[number % DEVICES] += _requests(rng, journey.actions())
+        user = customer(prefix, rng.randrange(customers(sessions))) if rng.random() < RETURNS else None
+        journey = Journey(rng, start, f"{prefix}{number:04d}", number, user)
+        lanes[number % DEVICES] += _requests(rng, journey.until(end))
     example = f"{prefix}{sessions // 20 * 10:04d}"
     title = f"{sessions} simulated sessions of a configurator"
     return Stretch(title, lanes, example, pace=1500, run=prefix)
 
 
+def begin(rng: random.Random, end: datetime) -> datetime:
+    """When somebody began: within `SPAN` before `end`, the nearer the more often."""
+    least = timedelta(minutes=1)
+    return end - least - (SPAN - least) * rng.random() ** 2
+
+
+def customers(sessions: int) -> int:
+    """How many there are beside so many sessions."""
+    return max(1, sessions // SHARE)
+
+
+def customer(prefix: str, number: int) -> str:
+    """The user id of one."""
+    return f"{prefix}customer-{number:03d}"
+
+
 class Journey:
     """One visit, from the landing page to wherever it ends."""
 
-    def __init__(self, rng: random.Random, start: datetime, name: str, number: int) -> None:
+    def __init__(self, rng: random.Random, start: datetime, name: str, number: int, user: str | None) -> None:
         self.rng, self.at, self.name = rng, start, name
         kind, width, height, _ = rng.choices(SCREENS, [screen[3] for screen in SCREENS])[0]
         self.device = {"type": kind, "width": width, "height": height}
-        self.user: str | None = None
+        self.user = user
         self.chosen: dict[str, str] = {}
         self.price = 0
         self._number = 0
         # A few visitors come without a session of the client's: Milepost makes theirs.
         self.who = {"anonymousId": f"{name}-visitor"} if number % 10 == 3 else {"sessionId": name}
+
+    def until(self, end: datetime) -> Iterator[dict[str, Any]]:
+        """What it has sent by then."""
+        return takewhile(lambda _: self.at <= end, self.actions())
 
     def actions(self) -> Iterator[dict[str, Any]]:
         """What it sends, in order."""

@@ -42,38 +42,51 @@ def test_it_looks_like_a_configurator() -> None:
     assert {"unknown_kind", "invalid_data"} <= codes
     assert good > 0.99 * len(sent)
     times = [datetime.fromisoformat(str(one["at"])) for one in sent if "+" in str(one["at"])]
-    assert END - SPAN <= min(times) < END - timedelta(hours=12)
-    assert max(times) <= END
+    assert END - SPAN <= min(times) < END - timedelta(days=21)
+    assert END - timedelta(minutes=1) < max(times) <= END, "somebody is there"
+    assert len({one["sessionId"] for one in sent if "+" in str(one["at"]) and one.get("sessionId")}) > 150
+    people = {(one["userId"], one["sessionId"]) for one in sent if one.get("userId") and one.get("sessionId")}
+    assert len({user for user, _ in people}) < len(people) - 20, "some come back"
     ordered = sum('"order_attempt"' in line.decode() for lane in stretch.lanes for one in lane for line in one.lines)
     assert 40 < ordered < 120
     assert any(request.again for lane in stretch.lanes for request in lane)
 
 
 def test_customers_do_what_the_door_takes() -> None:
-    lanes = customers.lanes(200, 7, END, "demo-a-", learning=True)
-    assert lanes == customers.lanes(200, 7, END, "demo-a-", learning=True)
+    codes = [f"CLIP{org[-3:]}" for org in customers.referrers(200, "demo-a-")]
+    lanes = customers.lanes(200, 7, END, "demo-a-", learning=True, codes=codes)
+    assert lanes == customers.lanes(200, 7, END, "demo-a-", learning=True, codes=codes)
     sent = [json.loads(line) for lane in lanes for request in lane for line in request.lines]
     assert len({one["id"] for one in sent}) == len(sent) > 200
     sender = Sender("test", "service", frozenset({"ingest"}))
     for action in sent:
         door.accept(msgspec.json.decode(json.dumps(action), type=Draft), KINDS, sender, END, catalog.default())
         assert END - SPAN <= datetime.fromisoformat(action["at"]) <= END
-    assert {one["kind"].partition(".")[0] for one in sent} == {"onboarding", "usage", "course", "lesson", "referral"}
+    assert {one["kind"].partition(".")[0] for one in sent} == {
+        *("onboarding", "usage", "plan", "course", "lesson", "referral"),
+    }
+    claims = [one for one in sent if one["kind"] == "referral.signed_up"]
+    assert claims
+    assert {one["data"]["code"] for one in claims} <= set(codes)
+    assert {one["orgId"] for one in claims}.isdisjoint(customers.referrers(200, "demo-a-"))
     alone = customers.lanes(200, 7, END, "demo-a-", learning=False)
     assert b"lesson." not in b"".join(line for lane in alone for request in lane for line in request.lines)
 
 
 async def test_one_screen(pipe: Service, operator: Operator) -> None:
-    ran = await operator.run("--sessions", "20", module="bench.demo")
+    ran = await operator.run("--sessions", "100", module="bench.demo")
     assert ran.code == 0, ran
     applied = await pipe.sql.fetchval(
         "SELECT (SELECT count(*) FROM interaction_events) + (SELECT count(*) FROM configuration_snapshots)"
         " + (SELECT count(*) FROM performance_metrics) + (SELECT count(*) FROM tracked_events)"
         " + (SELECT count(*) FROM onboarding_events) + (SELECT count(*) FROM usage_records)"
         " + (SELECT count(*) FROM course_events WHERE kind <> 'course.changed')"
-        " + (SELECT count(*) FROM referral_events WHERE kind <> 'referral.qualified')"
+        " + (SELECT count(*) FROM referral_events WHERE id LIKE 'demo-%')"
     )
     assert f"accepted = applied: yes  {applied:,} different actions accepted, {applied:,} applied" in ran.out
+    assert await pipe.sql.fetchval("SELECT count(*) FROM referrals WHERE status <> 'PENDING'")
+    assert await pipe.sql.fetchval("SELECT sum(watch_time_seconds) FROM user_progress")
+    assert await pipe.sql.fetchval("SELECT count(*) FROM usage_accounts WHERE plan IS NOT NULL")
     for words in ("sent twice", "rejected", "acknowledged", "freshness", "look next", "/docs", "-m jobs status"):
         assert words in ran.out
     assert "\x1b" not in ran.out

@@ -19,6 +19,8 @@ from aiohttp.test_utils import TestServer
 
 from api.admin import page as dashboard
 from api.analytics import real_time
+from bench import customers as lives
+from bench import traffic
 from db import keys
 from db.settings import Settings
 from jobs.analytics import rolling
@@ -336,6 +338,26 @@ async def test_it_works_by_keyboard_and_on_a_small_screen(operator: Operator) ->
     assert await page.js("document.querySelector('.menu').getAttribute('aria-expanded')") == "false"
     await page.js("document.querySelector('.menu').click()")
     assert await page.js("getComputedStyle(document.querySelector('.nav')).display") == "grid"
+
+
+async def test_no_table_is_cut_off(operator: Operator) -> None:
+    service, end = operator.service, datetime.now(UTC)
+    code = (await service.get("/v1/referrals/code?orgId=first")).body["code"]
+    visits = traffic.simulated(8, end=end, run="a").lanes
+    for lane in (*visits, *lives.lanes(80, 7, end, "demo-a-", learning=True, codes=[code])):
+        for request in lane:
+            actions = [json.loads(line) for line in request.lines]
+            await service.settle(await service.send({"actions": actions}))
+    await roll(service)
+    await operator.signs_in()
+    await operator.page.until(READY)
+    wide = "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1)"
+    for width in (1360, 1130, 1024, 800, 390):
+        await operator.page.looks(width, 900)
+        for view in ("live", "journeys", "onboarding", "referrals", "courses", "usage", "performance", "pipe"):
+            await operator.goes(view)
+            found = await operator.page.js(f"{wide}.map(one => one.getAttribute('aria-label'))")
+            assert not found, (width, view)
 
 
 async def test_an_api_that_fails_is_told(operator: Operator) -> None:

@@ -42,8 +42,7 @@ function referrers(rows) {
 function rewards(rows) {
   return table([
     { title: "To", cell: (one) => (one.side === "referrer" ? "who referred" : "who was referred") },
-    { title: "Unit", class: "wide", cell: (one) => given(one.unit) },
     { title: "Rewards", number: true, cell: (one) => number(one.number) },
-    { title: "Amount", number: true, cell: (one) => number(one.amount) },
+    { title: "In all", class: "wide", number: true, cell: (one) => [number(one.amount), " ", given(one.unit, 40)] },
   ], rows, { label: "Rewards granted", none: "No reward was granted in this time." });
 }

@@ -156,9 +156,9 @@ class Problem(Exception):
             self.headers.setdefault(hdrs.RETRY_AFTER, str(RETRY_SECONDS))
 
 
-def parameter(name: str, message: str) -> Problem:
-    """400: a parameter of the path or the query is wrong."""
-    return Problem("invalid_parameter", message, details={"path": name})
+def parameter(name: str, message: str, code: str = "invalid_parameter") -> Problem:
+    """400: a parameter of the path or the query is wrong; `code` for one that stands in a body."""
+    return Problem(code, message, details={"path": name})
 
 
 def unauthorized(code: str, message: str) -> Problem:

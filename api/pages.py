@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
 
 from aiohttp import web
 
 from api import errors
-from jobs.place import Place, SessionPlace
 
+T = TypeVar("T")
 MOST: Final = 200
 MOST_SKIPPED: Final = 100_000
 """Rows before a page: Postgres reads all of them."""
@@ -44,17 +45,9 @@ def number(request: web.Request, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def place(given: str | None, code: str = "invalid_parameter") -> Place | None:
-    """Of a cursor that an earlier answer gave. Raises Problem with this code."""
+def place(given: str | None, parse: Callable[[str], T], code: str = "invalid_parameter") -> T | None:
+    """Of a cursor that an earlier answer gave, as `parse` reads it. Raises Problem with this code."""
     try:
-        return None if given is None else Place.parse(given)
+        return None if given is None else parse(given)
     except ValueError as error:
-        raise errors.Problem(code, str(error), details={"path": "cursor"}) from None
-
-
-def session_place(given: str | None) -> SessionPlace | None:
-    """The same of a cursor of sessions. Raises Problem 400 invalid_parameter."""
-    try:
-        return None if given is None else SessionPlace.parse(given)
-    except ValueError as error:
-        raise errors.parameter("cursor", str(error)) from None
+        raise errors.parameter("cursor", str(error), code) from None

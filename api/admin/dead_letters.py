@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from api import answer, form, pages, who
+from api import answer, errors, form, pages, path_id, who
 from api.errors import Problem
 from api.state import State
 from db import log
@@ -48,9 +48,9 @@ async def listed(request: web.Request) -> web.Response:
     state = await who.operator(request)
     status, given = request.query.get("status", "open"), request.query.get
     if status not in STATUSES:
-        raise _wrong("status", f"status is one of {', '.join(STATUSES)}")
+        raise errors.parameter("status", f"status is one of {', '.join(STATUSES)}")
     chosen = _filter(Filter(given("code"), given("kind"), given("family")), "invalid_parameter")
-    limit, behind = pages.number(request, "limit", LIMIT, MOST), pages.place(given("cursor"))
+    limit, behind = pages.number(request, "limit", LIMIT, MOST), pages.place(given("cursor"), Place.parse)
     async with state.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         rows, total, following = await dead_filter.page(conn, chosen, limit, behind, every=status == "all")
         codes = await conn.fetch(dead.QUERIES["dead_letter_codes"])
@@ -69,9 +69,9 @@ async def listed(request: web.Request) -> web.Response:
 def _filter(chosen: Filter, code: str) -> Filter:
     for name, value in chosen._asdict().items():
         if value is not None and "\0" in value:
-            raise _wrong(name, f"no dead letter has such a {name}", code)
+            raise errors.parameter(name, f"no dead letter has such a {name}", code)
     if chosen.family not in {None, *dead_filter.FAMILY_NAMES}:
-        raise _wrong("family", f"family is one of {', '.join(dead_filter.FAMILY_NAMES)}", code)
+        raise errors.parameter("family", f"family is one of {', '.join(dead_filter.FAMILY_NAMES)}", code)
     return chosen
 
 
@@ -165,7 +165,7 @@ async def _many(
     """Chunk by chunk, each in a transaction of its own: broken off anywhere, the same cursor goes on."""
     wanted = await form.read(request, _selection)
     chosen = _filter(Filter(wanted.code, wanted.kind, wanted.family), "invalid_body")
-    place, total = pages.place(wanted.cursor, "invalid_body"), Retried()
+    place, total = pages.place(wanted.cursor, Place.parse, "invalid_body"), Retried()
     async with state.pool.acquire() as conn:
         place = place or await dead_filter.begin(conn)
         async for ids in dead_filter.found(conn, chosen, place, wanted.limit):
@@ -191,18 +191,11 @@ async def _found(conn: asyncpg.Connection, one: UUID) -> asyncpg.Record:
 
 
 def _id(request: web.Request) -> UUID:
-    try:
-        return UUID(request.match_info["letterId"])
-    except ValueError:
-        raise _missing() from None
+    return path_id.read(request, "letterId", _missing)
 
 
 def _missing() -> Problem:
     return Problem("not_found", "there is no such dead letter: GET /v1/admin/dead lists them")
-
-
-def _wrong(name: str, message: str, code: str = "invalid_parameter") -> Problem:
-    return Problem(code, message, details={"path": name})
 
 
 ROUTES: Final = (

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from typing import Final
-from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
-from api import answer, form, pages, who
+from api import answer, form, pages, path_id, who
 from api.errors import Problem
 from db import log
+from jobs.place import Place
 from jobs.privacy import receipts
 
 logger = log.get("erasures")
@@ -41,7 +41,8 @@ async def ordered(request: web.Request) -> web.Response:
 async def listed(request: web.Request) -> web.Response:
     """GET ?limit=&cursor=: the receipts, the newest order first."""
     state = await who.operator(request)
-    limit, behind = pages.number(request, "limit", LIMIT, MOST), pages.place(request.query.get("cursor"))
+    limit = pages.number(request, "limit", LIMIT, MOST)
+    behind = pages.place(request.query.get("cursor"), Place.parse)
     async with state.pool.acquire() as conn:
         found, following = await receipts.page(conn, limit, behind)
     return answer.fresh({"erasures": found, "cursor": str(following) if following else None})
@@ -50,10 +51,7 @@ async def listed(request: web.Request) -> web.Response:
 async def read(request: web.Request) -> web.Response:
     """GET one receipt."""
     state = await who.operator(request)
-    try:
-        wanted = UUID(request.match_info["erasureId"])
-    except ValueError:
-        raise _missing() from None
+    wanted = path_id.read(request, "erasureId", _missing)
     async with state.pool.acquire() as conn:
         receipt = await receipts.find(conn, wanted)
     if receipt is None:

@@ -32,7 +32,7 @@ async def _sessions(conn: asyncpg.Connection, request: web.Request, _: State, no
     wanted = answers.span(asked.begin, asked.end, now)
     limit = pages.number(request, "limit", LATEST, MOST)
     # Behind nothing that began at the end of the range, whatever it is called.
-    behind = min(pages.session_place(request.query.get("cursor")) or _LAST, SessionPlace(wanted.end, ""))
+    behind = min(pages.place(request.query.get("cursor"), SessionPlace.parse) or _LAST, SessionPlace(wanted.end, ""))
     rows = await conn.fetch(
         QUERIES["latest_sessions"], wanted.begin, *behind, limit + 1, [False, True] if everybody else [False]
     )

@@ -18,7 +18,8 @@ from db import log
 from jobs.effects import destinations
 from jobs.effects import history as effect_log
 from jobs.effects.destinations import Invalid
-from jobs.effects.history import STATUSES, Cursor, Filter, Status
+from jobs.effects.history import STATUSES, Filter, Status
+from jobs.place import EffectPlace
 
 logger = log.get("effects")
 LIMIT, MOST = 50, 200
@@ -96,7 +97,7 @@ async def _many(request: web.Request, name: str, statuses: Sequence[str], work: 
             if wanted.status in STATUSES
             else (f"status is one of {', '.join(statuses)}")
         )
-        raise Problem("invalid_body", said, details={"path": "status"})
+        raise errors.parameter("status", said, "invalid_body")
     if wanted.type is not None:
         _check_type(wanted.type, "invalid_body")
     return await _worked(state, name, [wanted.status], Filter(None, wanted.type, wanted.destination), None, work)
@@ -135,13 +136,9 @@ def limit(request: web.Request) -> int:
     return pages.number(request, "limit", LIMIT, MOST)
 
 
-def cursor(request: web.Request) -> Cursor | None:
+def cursor(request: web.Request) -> EffectPlace | None:
     """`?cursor=`, as an earlier answer gave it."""
-    given = request.query.get("cursor")
-    try:
-        return None if given is None else Cursor.parse(given)
-    except ValueError as error:
-        raise errors.parameter("cursor", str(error)) from None
+    return pages.place(request.query.get("cursor"), EffectPlace.parse)
 
 
 def _type(request: web.Request) -> str | None:
@@ -155,7 +152,7 @@ def _check_type(given: str, code: str) -> None:
     try:
         destinations.check_types([given])
     except Invalid as error:
-        raise Problem(code, str(error), details={"path": "type"}) from None
+        raise errors.parameter("type", str(error), code) from None
 
 
 def _destination(request: web.Request) -> UUID | None:

@@ -12,7 +12,7 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from api import answer, form, who
+from api import answer, errors, form, path_id, who
 from api.effects import routes
 from api.errors import Problem
 from api.state import State
@@ -167,7 +167,7 @@ async def _judged(state: State, url: str, types: list[str], description: str) ->
     """The URL as it is kept, after every check; Problem 422 with the path."""
     if len(description) > MOST_DESCRIPTION or not description.isprintable():
         said = f"a description is {MOST_DESCRIPTION} printable characters at most"
-        raise Problem("invalid_webhook", said, details={"path": "description"})
+        raise errors.parameter("description", said, "invalid_webhook")
     try:
         destinations.check_types(types)
         parsed = destinations.check_url(url, production=state.settings.env == "production")
@@ -192,10 +192,7 @@ def _problem(error: Invalid) -> Problem:
 
 
 def _id(request: web.Request) -> UUID:
-    try:
-        return UUID(request.match_info["webhookId"])
-    except ValueError:
-        raise _missing() from None
+    return path_id.read(request, "webhookId", _missing)
 
 
 def _missing() -> Problem:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -14,13 +12,12 @@ import asyncpg
 import msgspec
 
 from db import sql
+from jobs.place import EffectPlace
 
 QUERIES: Final = sql.read("effects")
 DELIVERIES: Final = sql.read("deliveries")
 CHUNK: Final = 500
 _FIRST: Final = UUID(int=0)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 DISCARDED: Final = "discarded by an operator"
 
 Status = Literal["pending", "delivered", "dead", "discarded"]
@@ -87,37 +84,12 @@ class OneEffect(msgspec.Struct, rename="camel"):
     deliveries: list[OneDelivery]
 
 
-class Cursor(NamedTuple):
-    """The last one of a page."""
-
-    at: datetime
-    number: int
-    id: str
-
-    def __str__(self) -> str:
-        text = f"{(self.at - _EPOCH) // _MICROSECOND}.{self.number}.{self.id}"
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-    @classmethod
-    def parse(cls, text: str) -> Cursor:
-        """Raises ValueError for what is no cursor."""
-        try:
-            plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
-            micros, number, last = plain.split(".")
-            at = _EPOCH + int(micros) * _MICROSECOND
-            if not 0 <= int(number) < 1 << 31 or not last.replace("_", "").isalnum():
-                raise ValueError
-        except (binascii.Error, ValueError, OverflowError):
-            raise ValueError("this is no cursor of an earlier answer") from None
-        return cls(at, int(number), last)
-
-
 # Reading.
 
 
 async def page(
-    conn: asyncpg.Connection, chosen: Filter, limit: int, cursor: Cursor | None = None
-) -> tuple[list[OneEffect], Cursor | None]:
+    conn: asyncpg.Connection, chosen: Filter, limit: int, cursor: EffectPlace | None = None
+) -> tuple[list[OneEffect], EffectPlace | None]:
     """Effects, newest first, with their deliveries; and where the next page begins, if there is one."""
     behind = cursor or (None, None, None)
     if chosen.status is None and chosen.destination is None:
@@ -127,7 +99,7 @@ async def page(
             QUERIES["list_effects_of_deliveries"], chosen.type, *behind, limit + 1, chosen.status, chosen.destination
         )
     more, rows = len(rows) > limit, rows[:limit]
-    following = Cursor(rows[-1]["created_at"], rows[-1]["number"], rows[-1]["message_id"]) if more else None
+    following = EffectPlace(rows[-1]["created_at"], rows[-1]["number"], rows[-1]["message_id"]) if more else None
     return await _with_deliveries(conn, rows, attempts=False), following
 
 
@@ -137,13 +109,13 @@ async def find(conn: asyncpg.Connection, ids: Sequence[str]) -> list[OneEffect]:
 
 
 async def of_destination(
-    conn: asyncpg.Connection, destination: UUID, status: Status | None, limit: int, cursor: Cursor | None = None
-) -> tuple[list[OneDelivery], Cursor | None]:
+    conn: asyncpg.Connection, destination: UUID, status: Status | None, limit: int, cursor: EffectPlace | None = None
+) -> tuple[list[OneDelivery], EffectPlace | None]:
     """What went to one destination, newest first, with every attempt."""
     behind = cursor or (None, None, None)
     rows = await conn.fetch(DELIVERIES["deliveries_of_destination"], destination, *behind, limit + 1, status)
     more, rows = len(rows) > limit, rows[:limit]
-    following = Cursor(rows[-1]["created_at"], rows[-1]["number"], rows[-1]["message_id"]) if more else None
+    following = EffectPlace(rows[-1]["created_at"], rows[-1]["number"], rows[-1]["message_id"]) if more else None
     found = [_delivery(row) for row in rows]
     await _add_attempts(conn, found)
     return found, following

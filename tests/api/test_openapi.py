@@ -61,7 +61,7 @@ def test_every_reference_leads_somewhere() -> None:
 def _codes(*folders: str) -> set[str]:
     """Every code that the source raises: the first argument of these exceptions."""
     found: set[str] = set()
-    for path in (path for folder in folders for path in Path(folder).glob("*.py")):
+    for path in (path for folder in folders for path in Path(folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not node.args:
                 continue

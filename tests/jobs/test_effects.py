@@ -16,8 +16,8 @@ from jobs.effects import destinations
 from jobs.effects import effect as effects
 from jobs.effects import history as effect_log
 from jobs.effects.destinations import Invalid
-from jobs.effects.history import Cursor
 from jobs.family import Effect
+from jobs.place import EffectPlace
 from tests.worker.receiver import AT, effect
 
 
@@ -120,14 +120,14 @@ async def test_a_thousand_effects_for_ten_destinations_in_one_statement(conn: as
 
 @given(st.datetimes(), st.integers(0, 1 << 30), st.from_regex(r"\Amsg_[a-z0-9]{1,30}\Z"))
 def test_a_cursor_comes_back_as_it_was(at: datetime, number: int, last: str) -> None:
-    one = Cursor(at.replace(tzinfo=UTC), number, last)
-    assert Cursor.parse(str(one)) == one
+    one = EffectPlace(at.replace(tzinfo=UTC), number, last)
+    assert EffectPlace.parse(str(one)) == one
 
 
 @given(st.text())
 def test_what_is_no_cursor_is_told(text: str) -> None:
     try:
-        Cursor.parse(text)
+        EffectPlace.parse(text)
     except ValueError as error:
         assert str(error) == "this is no cursor of an earlier answer"  # noqa: PT017
 

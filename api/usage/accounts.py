@@ -17,9 +17,9 @@ from api.usage.subjects import Subject
 from jobs.action import Draft, Sender
 from jobs.usage import view
 from jobs.usage.kinds import Delta, Moment, Name, PlanWord, Zone
+from jobs.usage.model import Model
 from jobs.usage.plan_catalog import Most
 from jobs.usage.plans import Plans
-from jobs.usage.view import Model
 
 
 class _Body(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 from api import reads
 from api.state import State
 from jobs.usage import view
-from jobs.usage.view import Model
+from jobs.usage.model import Model
 
 T = TypeVar("T")
 _NOTHING: Final = msgspec.json.encode(view.EMPTY)

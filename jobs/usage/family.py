@@ -21,6 +21,7 @@ from jobs.usage import records, view
 from jobs.usage import states as usage_states
 from jobs.usage.fold import FOLDS
 from jobs.usage.kinds import KINDS
+from jobs.usage.model import Model
 from jobs.usage.plans import Plans
 from jobs.usage.refusal import Refused
 from jobs.usage.rollups import Rollups
@@ -110,5 +111,5 @@ class Usage:
         return *usage_facts.tables(), Rollups()
 
 
-def _view(model: view.Model, held: Plans, catalog: Catalog, now: datetime) -> bytes:
+def _view(model: Model, held: Plans, catalog: Catalog, now: datetime) -> bytes:
     return msgspec.json.encode(view.view(model, held, catalog, now))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import asyncpg
 
@@ -15,12 +15,10 @@ from jobs.catalog import Catalog
 from jobs.family import Emitted, Item, Outcome
 from jobs.usage import periods, plans, rows
 from jobs.usage.kinds import Committed, Recorded, Released, Reserved
+from jobs.usage.model import Model
 from jobs.usage.periods import EPOCH
 from jobs.usage.plans import Plans
 from jobs.usage.rows import QUERIES, Account, Counter, CounterKey, Reservation
-
-if TYPE_CHECKING:
-    from jobs.usage.view import Model
 
 LISTED: Final = 64
 """Open reservations of a subject that a batch loads beside those that it needs: so a view knows when they expire."""

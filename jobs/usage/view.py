@@ -1,7 +1,7 @@
-"""What a subject sees of its usage: a read model that stays true as time passes, and pure functions that read it.
+"""What a subject sees of its usage: its read model as a batch leaves it, and pure functions that read it.
 
-The model holds what was counted and every expiry and change of plan that is to come; a reader adds its own time, the
-plans and the catalog. So a model written in March answers for April, when nothing was used yet.
+A reader adds its own time, the plans and the catalog. So a model written in March answers for April, when nothing was
+used yet.
 """
 
 from __future__ import annotations
@@ -15,40 +15,11 @@ import msgspec
 
 from jobs.catalog import Catalog
 from jobs.usage import periods, quota
-from jobs.usage.periods import Rule
-from jobs.usage.plans import Limit, Plans
+from jobs.usage.model import Held, Model
+from jobs.usage.plans import Plans
 from jobs.usage.quota import Standing, rfc3339
 from jobs.usage.rows import QUERIES, Account, Counter, Reservation, account, counter
 from jobs.usage.states import LISTED, States, listed_until
-
-
-class Held(msgspec.Struct, array_like=True):
-    """One counter. `expiring`: (when, quantity) of its open reservations; those that are not listed end later."""
-
-    action: str
-    start: datetime
-    end: datetime | None
-    used: int
-    reserved: int = 0
-    expiring: list[tuple[datetime, int]] = []
-
-
-class Model(msgspec.Struct, omit_defaults=True):
-    """All that is known of a subject; the default is a subject of which nothing is known."""
-
-    plan: str | None = None
-    next_plan: str | None = None
-    next_plan_at: datetime | None = None
-    overrides: dict[str, Limit] = {}
-    rules: tuple[Rule, ...] = periods.DEFAULT
-    counters: list[Held] = []
-    listed_until: datetime | None = None
-    """From here on more reservations expire than are listed."""
-
-    def account(self) -> Account:
-        """Its plan and limits reckon as the worker's do."""
-        plan = (self.plan, self.next_plan, self.next_plan_at)
-        return Account("", periods.EPOCH, *plan, self.overrides, self.rules)
 
 
 class Stale(Exception):

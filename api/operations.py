@@ -152,6 +152,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (*_OWN, *(one for module in _MODULES 
 PARAMETERS: Final[Json] = {
     name: parameter for module in _MODULES for name, parameter in getattr(module, "PARAMETERS", {}).items()
 }
-"""Parameters beside those of api/openapi.py, by the name that operations give them."""
+"""Parameters beside those of api/components.py, by the name that operations give them."""
 TYPES: Final[tuple[type[Any], ...]] = tuple(one for module in _MODULES for one in getattr(module, "TYPES", ()))
 """Structs of bodies and answers, whose names operations give."""

@@ -55,6 +55,11 @@ LOOK_SECONDS: Final = 0.5
 """How often the size of the backlog is looked at."""
 
 
+async def root(_: web.Request) -> web.Response:
+    """GET /: who opens the address alone is shown what there is, also below a path of a proxy."""
+    raise web.HTTPFound("docs")
+
+
 def routes() -> list[web.RouteDef]:
     """Every route, in the order of CONTRACTS."""
     return [
@@ -64,6 +69,7 @@ def routes() -> list[web.RouteDef]:
         *beacons.ROUTES,
         web.get("/openapi.json", openapi.document),
         web.get("/docs", openapi.page),
+        web.get("/", root),
         web.get("/livez", health.live),
         web.get("/readyz", health.ready),
         web.get("/metrics", health.exposition),

@@ -116,6 +116,10 @@ _OWN: Final = (
         {200: ("One page, without scripts and without anything from elsewhere.", "text/html", TEXT)},
     ),
     Operation(
+        *("GET", "/", "readRoot", "From the address alone to this document"),
+        {302: ("It is at `/docs`.", "text/plain", TEXT)},
+    ),
+    Operation(
         *("GET", "/livez", "live", "Whether the process answers"),
         {200: ("It does.", JSON, _STATUS)},
     ),

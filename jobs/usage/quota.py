@@ -83,6 +83,7 @@ def decide(
         denied = _denied(standing, usage, NO_FEATURE, f"{standing.action} is not in the plan {standing.plan}")
     else:
         said = f"{standing.action}: {standing.used + standing.reserved} of {limit.limit} in the plan {standing.plan}"
+        said += f", {quantity} more would be too many" if quantity > 1 else ""
         denied = _denied(standing, usage, EXCEEDED, said)
     return denied | _upgrade(standing, plans, usage, now, lambda other: _more(other, standing))
 

@@ -88,6 +88,8 @@ async def test_files_packed_or_not_and_no_others(service: Service) -> None:
 async def test_below_a_path_the_redirect_stays_there(service: Service) -> None:
     async with service.client.get("/admin", allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (302, "admin/")
+    async with service.client.get("/", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (302, "docs")
 
 
 def _tokens(text: str) -> dict[str, str]:

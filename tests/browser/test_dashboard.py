@@ -305,6 +305,8 @@ async def test_a_dead_effect_is_delivered_again(operator: Operator) -> None:
     await service.sql.execute("UPDATE deliveries SET status = 'dead', reason = $1, done_at = now()", IMAGE)
     await operator.signs_in()
     await operator.page.until(READY)
+    await receiver.commit(service.sql, [receiver.effect(2, "first_created_clip")])
+    assert "for nobody" in await operator.goes("effects")
     assert IMAGE in await operator.goes("effects?status=dead")
     await operator.page.js("document.querySelector('[data-key^=retry-msg]').click()")
     await operator.page.until("document.getElementById('said').textContent.includes('1 to be delivered again')")
@@ -328,13 +330,19 @@ async def test_it_works_by_keyboard_and_on_a_small_screen(operator: Operator) ->
     await page.key("Enter", 13)
     await page.until(f"document.querySelector('h1').textContent === 'Funnel' && {READY}")
     assert await page.js("document.activeElement.tagName") == "H1"
+    ranges = "document.querySelectorAll('.ranges a')"
+    await page.key("Tab", 9)
+    for place in range(4):
+        assert await page.js(f"document.activeElement === {ranges}[{place}]")
+        assert await page.js("getComputedStyle(document.activeElement).outlineWidth") == "2px", "also of the chosen one"
+        await page.key("Tab", 9)
     for scheme in ("light", "dark"):
-        await page.looks(360, 740, scheme)
+        await page.looks(320, 740, scheme)
         for view in VIEWS:
             await operator.goes(view)
             wide = await page.js("document.documentElement.scrollWidth")
-            assert wide <= 360, (view, wide)
-            await page.shot(operator.shots / f"{view}-360-{scheme}.png")
+            assert wide <= 320, (view, wide)
+            await page.shot(operator.shots / f"{view}-320-{scheme}.png")
     assert await page.js("document.querySelector('.menu').getAttribute('aria-expanded')") == "false"
     await page.js("document.querySelector('.menu').click()")
     assert await page.js("getComputedStyle(document.querySelector('.nav')).display") == "grid"

@@ -171,6 +171,10 @@ async def test_the_buttons_do_what_they_say(visitor: Visitor) -> None:
         await page.until(f"document.querySelectorAll('#log li').length > {before}")
     said = await page.js("document.querySelector('#log li').textContent")
     assert said.startswith("POST /v1/usage/consume 429 plan_limit_exceeded: AI_ANALYSIS: 3 of 3")
+    await page.js("document.querySelector('#meters [data-name=STORAGE_BYTES]').click()")
+    await page.until("document.querySelector('#log li').textContent.endsWith('200 10 MB of 100 MB used')")
+    await page.js("document.querySelector('#meters [data-name=PROCEDURE_VIEW]').click()")
+    await page.until("document.querySelector('#log li').textContent.endsWith('200 1 used, unlimited')")
 
 
 async def test_the_token_leaves_the_address_and_stays_in_the_tab(visitor: Visitor) -> None:

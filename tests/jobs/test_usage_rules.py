@@ -102,6 +102,9 @@ def test_a_gauge_goes_down_never_below_zero_and_is_told_of_once_a_period(story: 
     assert story.use("DISK", 10, ENDS)["allowed"]
     assert story.use("DISK", 1, ENDS)["error"] == "plan_limit_exceeded"
     assert story.use("DISK", 1, ENDS)["resetsAt"] is None
+    said = "DISK: 10 of 10 in the plan"
+    assert story.use("DISK", 1, ENDS)["message"].startswith(said)
+    assert story.use("DISK", 3, ENDS)["message"].endswith(", 3 more would be too many")
     assert story.told() == [[80, 90], [80, 90, 100]]
     assert len(story.memory.counters) == 1
 

@@ -49,7 +49,7 @@ function list(rows, context) {
     { title: "Subject", class: "wide", cell: (one) => given(one.subject, 80) },
     { title: "Created", class: "tight", cell: (one) => h("span", { title: `${moment(one.createdAt)} UTC` }, ago(one.createdAt)) },
     { title: "Deliveries", cell: (one) => one.deliveries.map(target) },
-    { title: "Status", class: "tight", cell: (one) => tag(one.status, SORTS[one.status]) },
+    { title: "Status", class: "tight", cell: (one) => tag(one.status === "none" ? "for nobody" : one.status, SORTS[one.status]) },
     { title: "", class: "tight", cell: (one) => buttons(one, context) },
   ], rows, { label: "Effects", stacked: true });
 }
@@ -91,6 +91,6 @@ async function details(listed, context) {
       { title: "Attempt", class: "tight", cell: (row) => moment(row.at) },
       { title: "To", class: "wide", cell: (row) => given(row.place, 60) },
       { title: "Answer", class: "wide", cell: (row) => [given(row.status === null ? row.error : String(row.status), 120), row.response && h("div", { class: "muted" }, given(row.response, 200))] },
-    ], attempts, { label: "Attempts", none: "Nothing was tried yet." }),
+    ], attempts, { label: "Attempts", none: one.status === "none" ? "No webhook and no other destination wanted it when it happened." : "Nothing was tried yet." }),
   ], one.status === "delivered" || one.status === "none" ? [] : [["Retry", "main", () => act(one, "retry", context)]]);
 }

@@ -56,8 +56,9 @@ function show() {
 }
 
 /** What an answer says that the page does not show anyway. */
-function outcome({ isFirstTime, used, limit, accepted }) {
-  if (used !== undefined) return `${used} of ${limit ?? "unlimited"} used`;
+function outcome({ isFirstTime, action, used, limit, accepted }) {
+  const amount = (value) => document.querySelector("milepost-usage").amount(action, value);
+  if (used !== undefined) return limit === null ? `${amount(used)} used, unlimited` : `${amount(used)} of ${amount(limit)} used`;
   if (isFirstTime !== undefined) return isFirstTime ? "for the first time" : "not for the first time";
   return accepted ? "accepted, and applied later" : "done";
 }

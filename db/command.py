@@ -32,10 +32,12 @@ FAILURES: Final = (
 )
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command; what an operator can mend becomes one line and exit code 1."""
+def run(work: Coroutine[Any, Any, T], *expected: type[Exception]) -> T:
+    """Run a command; what an operator can mend, or it is `expected` to refuse, becomes one line and exit code 1."""
     try:
         return asyncio.run(work)
+    except expected as error:
+        stop(str(error), 1)
     except FAILURES as error:
         stop(explain(error), 1)
     except KeyboardInterrupt:
@@ -50,6 +52,16 @@ def settings() -> Settings:
     dev = started()
     database, stream = found.database_url or dev.get("databaseUrl", ""), found.redis_url or dev.get("redisUrl", "")
     return found.model_copy(update={"database_url": database, "redis_url": stream})
+
+
+def servers() -> Settings:
+    """The settings with the URLs of both servers, or the end."""
+    found = settings()
+    if not found.database_url or not found.log_url:
+        stop(
+            "no servers: set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL, or start both with make up (STATE=.milepost)"
+        )
+    return found
 
 
 def state() -> Path:

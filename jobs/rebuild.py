@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 from redis.asyncio import Redis
@@ -46,6 +46,11 @@ class Result:
     seen: int = 0
     differing: int = 0
     left: int = 0
+
+
+def shown(value: Any) -> str:
+    """A value of a difference, for people."""
+    return value.isoformat() if isinstance(value, datetime) else repr(value)
 
 
 def all_tables() -> list[StateTable]:

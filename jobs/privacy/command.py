@@ -17,7 +17,7 @@ from rich.console import Console
 
 from db import command, connect
 from db.command import run
-from db.settings import Settings, stop
+from db.settings import stop
 from jobs import rebuild
 from jobs.action import is_id
 from jobs.bar import Bar
@@ -45,7 +45,7 @@ def export_(file: File = "-", user: User = None, org: Org = None) -> None:
 
 
 async def _export(file: str, user: str | None, org: str | None) -> int:
-    settings, number = _settings(), 0
+    settings, number = command.servers(), 0
     async with command.postgres() as conn, connect.redis(settings.log_url) as client:
         with _opened(file) as out, Bar("exporting", None) as bar:
             async for table, line in export.lines(conn, client, user, org):
@@ -96,7 +96,7 @@ def erase_(
 
 
 async def _erase(user: str) -> receipts.Receipt:
-    settings = _settings()
+    settings = command.servers()
     async with command.postgres() as conn, connect.redis(settings.log_url) as client:
         ordered = await receipts.order(conn, user)
         with Bar("erasing", None) as bar:
@@ -120,10 +120,3 @@ async def _erase(user: str) -> receipts.Receipt:
 def _check(given: str) -> None:
     if not is_id(given):
         stop("an id is text of 1 to 128 characters without control characters")
-
-
-def _settings() -> Settings:
-    found = command.settings()
-    if not found.database_url or not found.log_url:
-        stop("no servers: set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL, or start both with make up")
-    return found

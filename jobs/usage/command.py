@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
@@ -43,10 +42,7 @@ def recalculate(
     def take(table: str, key: str, differences: Sequence[Difference]) -> None:
         found.extend((table, key, one) for one in differences[: limit - len(found)])
 
-    try:
-        results = run(_work(subject, apply, take))
-    except rebuild.Busy as error:
-        stop(str(error), 1)
+    results = run(_work(subject, apply, take), rebuild.Busy)
     _show(found)
     for result in results:
         said = f"{result.table}: {result.seen:,} compared, {result.differing:,} "
@@ -56,9 +52,7 @@ def recalculate(
 
 
 async def _work(subject: str | None, apply: bool, take: rebuild.Found) -> list[rebuild.Result]:
-    settings = command.settings()
-    if not settings.database_url or not settings.log_url:
-        stop("no servers: set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL, or start both with make up")
+    settings = command.servers()
     async with command.postgres() as conn, command.postgres() as other, connect.redis(settings.log_url) as client:
         with Bar("recalculating" if apply else "comparing", None) as bar:
             work = rebuild.Rebuild(conn, other, client, not apply, take, bar.count, tables=facts.tables(subject))
@@ -73,10 +67,6 @@ def _show(found: Sequence[tuple[str, str, Difference]]) -> None:
         table.add_column(name, overflow="fold")
     for _, key, (name, kept, told) in found:
         subject, action, start = (*key.split(facts.BETWEEN), "", "")[:3]
-        row = (subject, action, start, name, _value(kept), _value(told))
+        row = (subject, action, start, name, rebuild.shown(kept), rebuild.shown(told))
         table.add_row(*map(Text, row))
     console.print(table)
-
-
-def _value(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else repr(value)

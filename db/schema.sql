@@ -1057,7 +1057,7 @@ CREATE INDEX referrals_made ON public.referrals USING btree (referrer_org_id, cr
 
 CREATE INDEX referrals_referrer ON public.referrals USING btree (referrer_org_id, status);
 
-CREATE INDEX rollups_paths ON public.rollups USING btree (grain, measure, start, n DESC, key) WHERE (measure = ANY (ARRAY['next'::text, 'bot.next'::text]));
+CREATE INDEX rollups_paths ON public.rollups USING btree (grain, measure, start, n DESC, key) WHERE (measure = ANY (ARRAY['next'::text, 'bot.next'::text, 'called:api_response_time'::text, 'called:api_error'::text]));
 
 CREATE INDEX rollups_ranked ON public.rollups USING btree (measure, n DESC, key) WHERE (grain = 'all'::text);
 

@@ -79,6 +79,8 @@ _PERFORMANCE: Final = fields(
         **_FIGURES,
         "series": _list({"start": TIME, **_FIGURES}),
         "paths": _list({"path": TEXT, **_FIGURES}),
+        "missedAtMost": {**COUNT, "description": "how many more values than the last path another may have; 0: none"},
+        "other": fields({name: schema for name, schema in _FIGURES.items() if name != "max"}),
     }
 )
 _RETENTION: Final = fields(
@@ -205,7 +207,8 @@ OPERATIONS: Final = (
     _read(
         *("performance", "readPerformance", "One metric: count, mean, quantiles, series", _PERFORMANCE),
         f"{_CUT} Metrics count by their own time. Quantiles are within `accuracy` of a value that was measured. "
-        "`api_response_time` and `api_error` are the API's own, in ms, by path.",
+        "`api_response_time` and `api_error` are the API's own, in ms, by path: the 200 with the most values. `other`: "
+        "all values that are of none of these.",
         *_RANGES,
         "AnalyticsMetric",
     ),

@@ -76,16 +76,30 @@ CROSS JOIN unnest($3::text[]) AS m (measure)
 JOIN rollups r ON r.grain = s.grain COLLATE "C" AND r.measure = m.measure COLLATE "C" AND r.start = s.start
 GROUP BY r.measure, r.key;
 
+-- name: path_histograms
+-- of each path, whose keys begin with $4 and go on with a bucket and `]`, over starts of several grains; a digit and a
+-- minus come before `:`. OFFSET 0: probe by probe, as the planner takes a range for a third of everything
+SELECT k.prefix, array_agg(substr(rtrim(r.key, ']'), length(k.prefix) + 1)::int) AS buckets, array_agg(r.n) AS counts,
+    sum(r.total)::double precision AS total, max(r.most) AS most
+FROM unnest($4::text[]) AS k (prefix)
+CROSS JOIN unnest($1::text[], $2::timestamptz[]) AS s (grain, start)
+CROSS JOIN LATERAL (
+    SELECT key, n, total, most FROM rollups
+    WHERE grain = s.grain COLLATE "C" AND measure = $3 COLLATE "C" AND start = s.start
+        AND key >= k.prefix COLLATE "C" AND key < (k.prefix || ':') COLLATE "C" OFFSET 0
+) r
+GROUP BY k.prefix;
+
 -- name: most_paths
--- the $5 pairs with the largest numbers among the $4 of each start; what was not read is no more frequent than `missed`
+-- the $5 keys with the largest numbers among the $4 of each start; what was not read is no more frequent than `missed`
 WITH most AS MATERIALIZED (
     SELECT r.key, r.n, r.place
     FROM unnest($1::text[], $2::timestamptz[]) AS s (grain, start)
     CROSS JOIN unnest($3::text[]) AS m (measure)
     CROSS JOIN LATERAL (
         SELECT key, n, row_number() OVER (ORDER BY n DESC, key) AS place FROM rollups
-        WHERE measure IN ('next', 'bot.next') AND measure = m.measure COLLATE "C" AND grain = s.grain COLLATE "C"
-            AND start = s.start
+        WHERE measure IN ('next', 'bot.next', 'called:api_response_time', 'called:api_error')
+            AND measure = m.measure COLLATE "C" AND grain = s.grain COLLATE "C" AND start = s.start
         ORDER BY n DESC, key LIMIT $4 + 1
     ) r
 )

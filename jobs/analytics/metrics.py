@@ -14,7 +14,10 @@ import msgspec
 from jobs.analytics.cells import LARGEST, Cell, Count, Grain, bucket, cut, several
 
 BY_PATH: Final = ("api_response_time", "api_error")
-"""Metrics that are kept by the `path` of their additional data, too, as the measure `path:` and the name."""
+"""Metrics that are kept by the `path` of their additional data, too, as the measure `path:` and the name.
+
+`called:` and the name has the values of each path as one number, which ranks them: clients may name any number.
+"""
 PLACES: Final = Decimal("0.000001")
 """Sums are exact to a millionth: they are the same in whatever order they were added."""
 PATH_MOST: Final = 200
@@ -82,3 +85,4 @@ def _cells(name: str, path: str, minute: int, index: int) -> Iterator[Cell]:
         yield Cell(grain, "metric:" + name, cut(minute, grain), str(index))
     for grain in _PATHS if path else ():
         yield Cell(grain, "path:" + name, cut(minute, grain), several(path, index))
+        yield Cell(grain, "called:" + name, cut(minute, grain), several(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -12,14 +12,18 @@ import asyncpg
 from jobs.analytics import answers, cells
 from jobs.analytics.answers import QUERIES, Answer, Span
 from jobs.analytics.metrics import BY_PATH
+from jobs.analytics.paths import PROBED, READ
 
 _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 PATHS_MOST: Final = 200
 """Paths that an answer tells, those with the most values."""
 
 
-async def read(conn: asyncpg.Connection, wanted: Span, metric: str) -> Answer:
-    """One metric: count, mean, quantiles within 1 %, the largest value of all; by path where it has any."""
+async def read(conn: asyncpg.Connection, wanted: Span, metric: str, most: int = READ) -> Answer:
+    """One metric: count, mean, quantiles within 1 %, the largest value of all; by path where it has any.
+
+    `most`: paths that are read of each start.
+    """
     whole, series = _Values(), defaultdict[datetime, _Values](_Values)
     for start, *histogram in await conn.fetch(QUERIES["histograms"], wanted.grain, "metric:" + metric, *wanted[1:]):
         for values in (whole, series[start]):
@@ -30,19 +34,44 @@ async def read(conn: asyncpg.Connection, wanted: Span, metric: str) -> Answer:
         "accuracy": cells.ACCURACY,
         **whole.told(),
         "series": [{"start": start, **series[start].told()} for start in wanted.starts()],
-        "paths": await _paths(conn, wanted, metric) if metric in BY_PATH else [],
+        **await _by_path(conn, wanted, metric, whole, most),
     }
 
 
-async def _paths(conn: asyncpg.Connection, wanted: Span, metric: str) -> list[Answer]:
-    paths = defaultdict[str, _Values](_Values)
-    for _, key, n, total, most in await conn.fetch(QUERIES["cover_cells"], *wanted.cover(), ["path:" + metric]):
-        path, index = cells.parts(key)
-        paths[str(path)].add([int(index or 0)], [n], total, most)
-    found = sorted(
-        ((path, values.told()) for path, values in paths.items()), key=lambda one: (-one[1]["count"], one[0])
-    )
-    return [{"path": path, **figures} for path, figures in found[:PATHS_MOST]]
+async def _by_path(conn: asyncpg.Connection, wanted: Span, metric: str, whole: _Values, most: int) -> Answer:
+    """The paths with the most values, what was not told of them, and all that is not theirs together.
+
+    Clients name paths as they like: of each hour, day or week some are read, as of the steps of `paths`.
+    """
+    paths, missed = dict[str, _Values](), 0
+    if metric in BY_PATH:
+        chosen, missed = await _most_called(conn, wanted, metric, most)
+        paths = await _of_paths(conn, wanted, metric, chosen)
+    told = [{"path": path, **values.told()} for path, values in paths.items()]
+    rest = whole.without(paths.values()).told()
+    del rest["max"]
+    return {"paths": told, "missedAtMost": missed, "other": rest}
+
+
+async def _most_called(conn: asyncpg.Connection, wanted: Span, metric: str, most: int) -> tuple[list[str], int]:
+    """Keys of paths, the most values first; and how many more than the last one another path can have."""
+    cover, measures = wanted.cover(), ["called:" + metric]
+    rows = await conn.fetch(QUERIES["most_paths"], *cover, measures, most, PROBED * PATHS_MOST)
+    missed: int = rows[0]["missed"] if rows else 0
+    counts = {row["key"]: row["n"] for row in rows}
+    if missed:
+        counts = dict(await conn.fetch(QUERIES["counts_of"], *cover, measures, list(counts)))
+    return sorted(counts, key=lambda key: (-counts[key], key))[:PATHS_MOST], missed
+
+
+async def _of_paths(conn: asyncpg.Connection, wanted: Span, metric: str, chosen: Sequence[str]) -> dict[str, _Values]:
+    """Their histograms, in the same order."""
+    prefixes = {key[:-1] + ",": _Values() for key in chosen}
+    for prefix, *histogram in await conn.fetch(
+        QUERIES["path_histograms"], *wanted.cover(), "path:" + metric, list(prefixes)
+    ):
+        prefixes[prefix].add(*histogram)
+    return {str(cells.parts(prefix[:-1] + "]")[0]): values for prefix, values in prefixes.items()}
 
 
 class _Values:
@@ -60,6 +89,16 @@ class _Values:
         self.total += total
         if most is not None:
             self.most = most if self.most is None else max(self.most, most)
+
+    def without(self, parts: Iterable[_Values]) -> _Values:
+        """What is left of a whole; its largest value nobody knows."""
+        rest = _Values()
+        rest.buckets.update(self.buckets)
+        rest.total = self.total
+        for part in parts:
+            rest.add(list(part.buckets), [-n for n in part.buckets.values()], -part.total, None)
+        rest.buckets = defaultdict(int, {index: n for index, n in rest.buckets.items() if n > 0})
+        return rest
 
     def told(self) -> Answer:
         """null where there is no value."""

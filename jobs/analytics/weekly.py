@@ -72,7 +72,7 @@ def _compared(held: Held, since: float, now: datetime) -> Held:
 
 
 def _is_compared(cell: Cell, since: float, now: datetime) -> bool:
-    if not cell.measure.startswith(("metric:", "path:")):
+    if not cell.measure.startswith(("metric:", "path:", "called:")):
         return cells.is_kept(cell, now.timestamp())
     own = cell.measure.partition(":")[2] in metrics.BY_PATH
     return cell.start >= since and cells.is_kept(cell, now.timestamp()) and not own

@@ -48,13 +48,17 @@ async def test_down_and_up_again_the_numbers_are_the_same(empty_database_url: st
     await days.make(conn)
     await record(conn, traffic())
     wanted = await rolled(conn)
-    assert {"bot.next", "choice:size", "left", "path:api_error", "metric:lcp"} <= {row[1] for row in wanted}
+    assert {"bot.next", "choice:size", "left", "path:api_error", "called:api_error", "metric:lcp"} <= {
+        row[1] for row in wanted
+    }
     await migrate.down(conn, "0017")
     old = {tuple(row) for row in await conn.fetch("SELECT DISTINCT measure, key FROM rollups")}
     assert {("choice", '["size","v1"]'), ("choice", '["a\\"b\\\\ü","v1"]')} <= old
     paths = {key.split(",")[0] for measure, key in old if measure == "metric:api_error"}
     assert paths == {'[""', '["/a"', '["/b"'}
-    assert not {measure for measure, _ in old if measure.startswith(("bot.", "path:", "left", "choice:", "chosen"))}
+    assert not {
+        measure for measure, _ in old if measure.startswith(("bot.", "path:", "called:", "left", "choice:", "chosen"))
+    }
     await migrate.up(conn)
     assert await rolled(conn) == wanted
     await conn.close()

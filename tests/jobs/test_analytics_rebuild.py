@@ -72,7 +72,7 @@ BREAKAGES = {
     "DELETE FROM visitor_hours": "visitor_hours",
     "UPDATE visitor_hours SET sessions = sessions + 1": "visitor_hours",
     "INSERT INTO visitor_hours VALUES ('user:ghost', date_trunc('hour', now()), 1)": "visitor_hours",
-    "DELETE FROM rollups WHERE measure !~ '^(metric|path):api'": "rollups",
+    "DELETE FROM rollups WHERE measure !~ '^(metric|path|called):api'": "rollups",
     "UPDATE rollups SET n = n + 1 WHERE measure = 'bot.sessions'": "rollups",
     "DELETE FROM rollups WHERE measure = 'left' AND grain = 'week'": "rollups",
     "UPDATE rollups SET n = n + 1 WHERE measure = 'visitors' AND grain = 'hour'": "rollups",

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { lines } from "./chart.js";
-import { given } from "./dom.js";
+import { given, h } from "./dom.js";
 import { duration, fine, number } from "./format.js";
 import { card, choice, figures, grid, table } from "./parts.js";
 
@@ -33,11 +33,12 @@ function quantiles({ series, grain, metric }, say) {
   });
 }
 
-function byPath({ paths }, say) {
+function byPath({ paths, other }, say) {
+  const rest = paths.length <= 100 && other.count ? [{ ...other, path: null, max: null }] : [];
   const value = (title, name) => ({ title, number: true, cell: (one) => say(one[name]) });
   return table([
-    { title: "Path", class: "wide", cell: (one) => given(one.path) },
+    { title: "Path", class: "wide", cell: (one) => (one.path === null ? h("span", { class: "muted" }, "all others, and without a path") : given(one.path)) },
     { title: "Count", number: true, cell: (one) => number(one.count) },
     value("Mean", "mean"), value("p50", "p50"), value("p95", "p95"), value("p99", "p99"), value("Largest", "max"),
-  ], paths.slice(0, 100), { label: "By path", stacked: true });
+  ], [...paths.slice(0, 100), ...rest], { label: "By path", stacked: true });
 }

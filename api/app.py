@@ -61,7 +61,7 @@ async def root(_: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    """Every route, in the order of CONTRACTS."""
+    """Every route."""
     return [
         web.post("/v1/actions", ingest.actions),
         web.get("/v1/kinds", openapi.kinds),

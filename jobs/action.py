@@ -34,7 +34,7 @@ _RANDOM: Final = ~(0b11 << 62)
 
 
 class Draft(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
-    """One action as a client sends it, see CONTRACTS section 2."""
+    """One action as a client sends it: docs/actions.md."""
 
     kind: str = ""
     id: str | None = None

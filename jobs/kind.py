@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from jobs.action import Draft, Role
-
-if TYPE_CHECKING:
-    from jobs.catalog import Catalog
+from jobs.catalog import Catalog
 
 ANYBODY: Final[frozenset[Role]] = frozenset(("user", "service", "admin"))
 HOUSE: Final[frozenset[Role]] = frozenset(("service", "admin"))

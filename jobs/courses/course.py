@@ -129,14 +129,6 @@ def _most(times: Iterable[datetime | None]) -> datetime | None:
     return max((at for at in times if at is not None), default=None)
 
 
-def summary(enrolment: Enrolment) -> dict[str, Any]:
-    """The course progress of CONTRACTS section 5."""
-    return {
-        "courseId": enrolment.course_id,
-        **counts(enrolment.lessons_completed, enrolment.lessons_total, enrolment.watch_time_seconds),
-    }
-
-
 def counts(completed: int, total: int | None, watched: int) -> dict[str, Any]:
     """Seconds, lessons and their share."""
     return {
@@ -150,7 +142,8 @@ def counts(completed: int, total: int | None, watched: int) -> dict[str, Any]:
 def details(enrolment: Enrolment) -> dict[str, Any]:
     """The course progress with its times."""
     return {
-        **summary(enrolment),
+        "courseId": enrolment.course_id,
+        **counts(enrolment.lessons_completed, enrolment.lessons_total, enrolment.watch_time_seconds),
         "enrolledAt": enrolment.enrolled_at,
         "lastAt": enrolment.last_at,
         "completedAt": enrolment.completed_at,

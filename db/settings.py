@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from db import allowed, slots
+from db import allowed, server_urls
 
 Durability = Literal["memory", "fsync", "replica"]
 
@@ -36,19 +36,8 @@ def _public_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _plain(value: str) -> str:
-    if slots.speaks(value):
-        raise ValueError("arq speaks to one Redis: name a plain one here, and the cluster in MILEPOST_STREAM_URL")
-    return value
-
-
-def _stream_url(value: str) -> str:
-    if slots.speaks(value):
-        slots.parse(value)
-    return value
-
-
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
+PostgresUrl = Annotated[str, AfterValidator(server_urls.postgres)]
 
 
 def _split(value: Any) -> Any:
@@ -68,10 +57,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MILEPOST_", env_file=".env", extra="ignore")
 
     env: Literal["development", "production"] = Field("development", description="production demands the URLs")
-    database_url: str = Field("", description="Postgres that holds facts and state")
-    read_database_url: str = Field("", description="replica for answers of analytics; default: DATABASE_URL")
-    redis_url: Annotated[str, AfterValidator(_plain)] = Field("", description="Redis of arq: schedules and effects")
-    stream_url: Annotated[str, AfterValidator(_stream_url)] = Field(
+    database_url: PostgresUrl = Field("", description="Postgres that holds facts and state")
+    read_database_url: PostgresUrl = Field("", description="replica for answers of analytics; default: DATABASE_URL")
+    redis_url: Annotated[str, AfterValidator(server_urls.redis)] = Field(
+        "", description="Redis of arq: schedules and effects"
+    )
+    stream_url: Annotated[str, AfterValidator(server_urls.stream)] = Field(
         "", description="Redis of the log and the caches, or redis+cluster://host:port,…; default: REDIS_URL"
     )
     partitions: int = Field(8, ge=1, le=512, description="streams of the log; fixed at the first start")
@@ -159,7 +150,9 @@ def load() -> Settings:
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(["MILEPOST", *map(str, problem["loc"])]).upper()
-            sys.stderr.write(f"{name if problem['loc'] else 'settings'}: {problem['msg']}\n")
+            sys.stderr.write(
+                f"{name if problem['loc'] else 'settings'}: {problem['msg'].removeprefix('Value error, ')}\n"
+            )
         sys.exit(2)
 
 

@@ -61,12 +61,24 @@ def test_the_log_may_have_a_redis_of_its_own() -> None:
         ("MILEPOST_DURABILITY", "always", "MILEPOST_DURABILITY: Input should be 'memory', 'fsync' or 'replica'"),
         ("MILEPOST_PARTITIONS", "0", "MILEPOST_PARTITIONS: Input should be greater than or equal to 1"),
         ("MILEPOST_DEDUPE_DAYS", "6", "MILEPOST_DEDUPE_DAYS: Input should be greater than or equal to 7"),
-        ("MILEPOST_RATE_LIMIT_READ", "often", "MILEPOST_RATE_LIMIT_READ: Value error, a rate looks like 100/minute"),
-        ("MILEPOST_JWT_SECRET", "short", "settings: Value error, MILEPOST_JWT_SECRET needs 32 bytes at least"),
+        ("MILEPOST_RATE_LIMIT_READ", "often", "MILEPOST_RATE_LIMIT_READ: a rate looks like 100/minute"),
+        ("MILEPOST_JWT_SECRET", "short", "settings: MILEPOST_JWT_SECRET needs 32 bytes at least"),
+        (
+            "MILEPOST_DATABASE_URL",
+            "mysql://a/b",
+            "MILEPOST_DATABASE_URL: a database looks like postgresql://",
+        ),
+        ("MILEPOST_READ_DATABASE_URL", "a b", "MILEPOST_READ_DATABASE_URL: a database looks like"),
+        ("MILEPOST_DATABASE_URL", "postgresql://h:x/n", "MILEPOST_DATABASE_URL: a database looks like"),
+        ("MILEPOST_REDIS_URL", "http://h", "MILEPOST_REDIS_URL: a Redis looks like redis://"),
+        ("MILEPOST_REDIS_URL", "redis://h:x", "MILEPOST_REDIS_URL: a Redis looks like redis://"),
+        ("MILEPOST_REDIS_URL", "redis+cluster://h:1", "MILEPOST_REDIS_URL: arq speaks to one Redis"),
+        ("MILEPOST_STREAM_URL", "h:6379", "MILEPOST_STREAM_URL: a Redis looks like redis://"),
+        ("MILEPOST_STREAM_URL", "redis+cluster://h:1/3", "MILEPOST_STREAM_URL: a cluster looks like"),
         (
             "MILEPOST_ENV",
             "production",
-            "settings: Value error, production needs MILEPOST_DATABASE_URL and MILEPOST_REDIS",
+            "settings: production needs MILEPOST_DATABASE_URL and MILEPOST_REDIS",
         ),
     ],
 )
@@ -83,7 +95,26 @@ def test_every_wrong_one_is_named(environment: pytest.MonkeyPatch, capsys: pytes
 
 
 def test_no_secret_is_shown(environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "hunter2" not in "".join(said(environment, capsys, MILEPOST_JWT_SECRET="hunter2"))
+    wrong = {"MILEPOST_DATABASE_URL": "postgresql://u:a/hunter2@h", "MILEPOST_REDIS_URL": "redis://:a/b:hunter2@h:x"}
+    assert "hunter2" not in "".join(said(environment, capsys, MILEPOST_JWT_SECRET="hunter2", **wrong))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://h",
+        "postgresql://u:p%40x@h1:5432,h2:5433/n?target_session_attrs=any",
+        "postgresql:///n?host=/tmp",
+        "",
+    ],
+)
+def test_databases_as_they_are_named(url: str) -> None:
+    assert Settings(_env_file=None, database_url=url).database_url == url
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://u:p@[::1]:1/2", "unix:///tmp/redis.sock?db=1", ""])
+def test_redis_as_it_is_named(url: str) -> None:
+    assert Settings(_env_file=None, redis_url=url, stream_url=url).log_url == url
 
 
 def test_a_process_ends_with_the_line_and_no_traceback(tmp_path: Path) -> None:

@@ -134,10 +134,11 @@ def test_a_second_signal_kills(stage: Path, port: str) -> None:
         ({}, ("--port", "{taken}"), "port {taken} is in use"),
         ({"MILEPOST_ENV": "production"}, (), "production needs MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL"),
         (
-            {"MILEPOST_REDIS_URL": "redis://127.0.0.1:1", "MILEPOST_DATABASE_URL": "x"},
+            {"MILEPOST_REDIS_URL": "redis://127.0.0.1:1", "MILEPOST_DATABASE_URL": "postgresql://127.0.0.1:1/x"},
             (),
             "MILEPOST_REDIS_URL cannot be used",
         ),
+        ({"MILEPOST_DATABASE_URL": "x"}, (), "MILEPOST_DATABASE_URL: a database looks like postgresql://"),
         ({"MILEPOST_HOST": "192.0.2.1"}, (), "the API cannot listen on 192.0.2.1"),
         ({}, ("--data", "nowhere"), "there is no nowhere"),
         ({}, ("--state", "/etc"), "holds something else"),

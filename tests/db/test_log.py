@@ -90,7 +90,7 @@ def test_no_local_variable_is_shown() -> None:
 
 
 def test_production_writes_json() -> None:
-    (line,) = lines("logger.warning('x')", "env='production', database_url='a', redis_url='b'")
+    (line,) = lines("logger.warning('x')", "env='production', database_url='postgresql://a', redis_url='redis://b'")
     assert json.loads(line)["event"] == "x"
 
 

@@ -40,7 +40,9 @@ async def test_a_pipe_that_is_well(pipe: Service, operator: Operator) -> None:
     found = json.loads(ran.out)
     worker = {"name": "host:1", "alive": True, "applied": 500, "rate": 32.5, "failure": None}
     assert any(worker.items() <= one.items() for one in found["workers"])
-    assert [(one["id"], one["rate"]) for one in found["partitions"]] == [(0, 0.0), (1, 30.5), (2, 0.0), (3, 2.0)]
+    # The drain beside has applied one action, and may have told so.
+    rates = {one["id"]: one["rate"] for one in found["partitions"]}
+    assert rates == pytest.approx({0: 0.0, 1: 30.5, 2: 0.0, 3: 2.0}, abs=1.0)
     applied = [one for one in found["partitions"] if one["position"] != "0-0"]
     assert answer.body["position"] == f"{applied[0]['id']}.{applied[0]['position']}"
     assert {"user_sessions", "tracked_events"} <= {one["name"] for one in found["tables"]}

@@ -53,7 +53,7 @@ async def test_poison_goes_to_the_dead_letters_and_the_rest_is_applied(rig: Rig,
         ({"received_at": NOW.replace(year=1)}, "poison"),
         ({"received_at": NOW.replace(year=9999)}, "poison"),
         (
-            {"kind": "event.tracked", "data": b'{"event":"e","properties":' + b"[" * 9000 + b"]" * 9000 + b"}"},
+            {"kind": "event.tracked", "data": b'{"event":"e","properties":' + b"[" * 200_000 + b"]" * 200_000 + b"}"},
             "invalid_data",
         ),
     ],

@@ -55,8 +55,8 @@ async def filled(pipe: Service) -> None:
     await pipe.sql.execute(A_BOT)
     await pipe.state.pace.flush(pipe.sql)
     async with pipe.sql.acquire() as conn:
-        # Metrics of the oldest day that is kept, and of the one behind it, may be torn: both days are before.
-        await days.make(conn, [datetime.now(UTC).date() - timedelta(days=3)])
+        # Metrics of the oldest day that is kept, and of the one behind it, may be torn: all days are behind them.
+        await days.make(conn, [datetime.now(UTC).date() - timedelta(days=40)])
     await rolled(pipe)
 
 
@@ -157,7 +157,7 @@ async def test_what_retention_dropped_stays_counted(pipe: Service) -> None:
     for table in ("interaction_events", "configuration_snapshots", "tracked_events"):
         await pipe.sql.execute(f"DELETE FROM {table}")
     assert "session_rollups" in (await run(pipe, check=True))[1]
-    await pipe.sql.execute("UPDATE user_sessions SET received_at = received_at - interval '10 days'")
+    await pipe.sql.execute("UPDATE user_sessions SET received_at = received_at - interval '50 days'")
     results, found = await run(pipe, check=True)
     assert (found, results["session_rollups"].left) == ({}, results["session_rollups"].seen)
     await run(pipe, check=False)

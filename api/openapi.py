@@ -20,9 +20,9 @@ from jobs.families import FAMILIES
 
 TITLE, VERSION = "Milepost", "0.1.0"
 ABOUT: Final = (
-    "Post tracking, progress and usage, fire and forget; read sessions back. A 2xx means that the actions are durable. "
-    'Every error is `{"error":{"code","message","details"?}}` with a stable code. Any route may also answer '
-    "404 `not_found`, 405 `method_not_allowed`, and 500 `internal`."
+    "Post tracking, progress and usage, fire and forget; read them and what they add up to. A 2xx means that the "
+    'actions are durable. Every error is `{"error":{"code","message","details"?}}` with a stable code. Any '
+    "route may also answer 404 `not_found`, 405 `method_not_allowed`, and 500 `internal`."
 )
 _OF_STATUS: Final = {
     401: ("WWW-Authenticate",),

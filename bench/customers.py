@@ -20,6 +20,10 @@ TEAM: Final = 3
 REFERRERS: Final = 5
 """One organisation of so many, the first ones, brings others."""
 COURSES: Final = (("first-steps", "First steps", 3), ("wood", "Building with wood", 6), ("energy", "A warm house", 5))
+NAMES: Final = (
+    ("Ada", "Björn", "Chiara", "Dilara", "Émile", "Fatou", "Grzegorz", "Hanh"),
+    ("Adeyemi", "Bauer", "Ito", "Núñez"),
+)
 METERS: Final = ("DIAGRAM_UPLOAD", "AI_ANALYSIS", "PROCEDURE_VIEW")
 PLANS: Final = (("FREE", 9, 70), ("PROFESSIONAL", 60, 24), ("ENTERPRISE", 90, 6))
 """Plan, uses at most, and how many of a hundred have it."""
@@ -116,7 +120,8 @@ class Customer:
 
     def _learns(self) -> Iterator[dict[str, Any]]:
         course, _, lessons = self.rng.choice(COURSES)
-        yield self._action("course.enrolled", {"courseId": course}, 30)
+        name = " ".join(map(self.rng.choice, NAMES))
+        yield self._action("course.enrolled", {"courseId": course, "learnerName": name}, 30)
         for one in range(1, lessons + 1):
             lesson = {"courseId": course, "lessonId": _lesson(course, one)}
             if self.rng.random() > GOES_ON:

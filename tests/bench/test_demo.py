@@ -86,6 +86,7 @@ async def test_one_screen(pipe: Service, operator: Operator) -> None:
     assert f"accepted = applied: yes  {applied:,} different actions accepted, {applied:,} applied" in ran.out
     assert await pipe.sql.fetchval("SELECT count(*) FROM referrals WHERE status <> 'PENDING'")
     assert await pipe.sql.fetchval("SELECT sum(watch_time_seconds) FROM user_progress")
+    assert await pipe.sql.fetchval("SELECT count(*) FROM user_courses WHERE learner_name LIKE '% %'")
     assert await pipe.sql.fetchval("SELECT count(*) FROM usage_accounts WHERE plan IS NOT NULL")
     for words in ("sent twice", "rejected", "acknowledged", "freshness", "look next", "/docs", "-m jobs status"):
         assert words in ran.out

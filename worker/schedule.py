@@ -61,6 +61,12 @@ async def drop_days(ctx: Context) -> str:
     return f"{len(dropped)} dropped"
 
 
+async def drop_dead_letters(ctx: Context) -> str:
+    """Retention: letters that were retried or discarded, RETENTION_DAYS later."""
+    before = datetime.now(UTC) - timedelta(days=ctx["settings"].retention_days)
+    return f"{await ctx['pool'].fetchval(PIPE['drop_dead_letters'], before)} dropped"
+
+
 async def end_idle_sessions(ctx: Context) -> str:
     """30 idle minutes end a session."""
     before, ended, number = datetime.now(UTC) - session.IDLE, 0, SWEEP_ROWS
@@ -97,6 +103,7 @@ Job = Callable[[Context], Awaitable[str]]
 SCHEDULES: Final[tuple[tuple[Job, dict[str, Any]], ...]] = (
     (make_days, {"minute": {7}, "second": 0, "run_at_startup": True}),
     (drop_days, {"hour": {3}, "minute": {17}, "second": 0}),
+    (drop_dead_letters, {"hour": {3}, "minute": {47}, "second": 0}),
     (end_idle_sessions, {"second": {20}}),
     (forget_workers, {"second": {40}}),
     (sweep_deliveries, {"second": set(range(0, 60, 2))}),

@@ -88,6 +88,13 @@ UPDATE dead_letters SET retried_at = now() WHERE id = ANY($1::uuid[]);
 UPDATE dead_letters SET discarded_at = now()
 WHERE id = ANY($1::uuid[]) AND retried_at IS NULL AND discarded_at IS NULL RETURNING id;
 
+-- name: drop_dead_letters
+-- those that somebody saw to before $1; the others wait
+WITH dropped AS (
+    DELETE FROM dead_letters WHERE retried_at < $1 OR discarded_at < $1 RETURNING 1
+)
+SELECT count(*) FROM dropped;
+
 -- name: ensure_days
 SELECT ensure_days($1, $2);
 

@@ -252,6 +252,24 @@ async def test_days_are_made_and_old_ones_dropped_whole(rig: Rig, ctx: Context) 
     assert {f"{TODAY + timedelta(days=n):%Y%m%d}" for n in (0, 1, 2)} <= set(held)
 
 
+async def test_letters_that_somebody_saw_to_go_and_the_others_stay(rig: Rig, ctx: Context) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=rig.settings.retention_days, seconds=5)
+    fresh = long_ago + timedelta(seconds=60)
+    for name, retried, discarded in (
+        ("open", None, None),
+        *(("retried", long_ago, None), ("discarded", None, long_ago)),
+        *(("just retried", fresh, None), ("just discarded", None, fresh)),
+    ):
+        await rig.pool.execute(
+            "INSERT INTO dead_letters (partition, position, action_id, kind, subject, code, message, body, dead_at, "
+            "retried_at, discarded_at) VALUES (0, '1-0', $1, 'k', 's', 'poison', '', '', $4, $2, $3)",
+            *(name, retried, discarded, long_ago),
+        )
+    assert await schedule.drop_dead_letters(ctx) == "2 dropped"
+    held = await rig.fetch("SELECT action_id FROM dead_letters ORDER BY 1")
+    assert held == ["just discarded", "just retried", "open"]
+
+
 @pytest.mark.parametrize("job", [schedule.make_days, schedule.drop_days])
 async def test_no_setting_stays_on_a_connection(rig: Rig, ctx: Context, job: schedule.Job) -> None:
     rig.pool.terminate()

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from api.usage import reports
-from db import stored_catalog
+from db import connect, migrate, stored_catalog
 from db.settings import Settings
 from jobs.action import Action
 from jobs.usage import rollups, rows, states
@@ -120,6 +120,20 @@ async def test_sums_are_those_of_the_counters_whoever_writes_and_whenever_a_pass
         pass
     await is_right(conn)
     assert await conn.fetchval("SELECT count(*) FROM usage_changes") == 0
+
+
+async def test_counters_of_an_older_version_are_summed_by_the_migration(empty_database_url: str) -> None:
+    conn = await connect.postgres(empty_database_url)
+    await migrate.up(conn)
+    await stored_catalog.store(conn, CATALOG)
+    await migrate.down(conn, "0020")
+    await apply(conn, [action for n in range(6) for action in drawn(random.Random(n), f"u{n}", 12)])
+    await migrate.up(conn)
+    assert await conn.fetchval("SELECT count(*) FROM usage_rollups") > 5
+    await is_right(conn)
+    await apply(conn, drawn(random.Random(7), "u7", 12))
+    await is_right(conn)
+    await conn.close()
 
 
 async def test_what_is_over_leaves_no_row(conn: asyncpg.Connection) -> None:

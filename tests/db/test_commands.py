@@ -101,6 +101,34 @@ def test_migrate_status_rollback(empty_database_url: str, tmp_path: Path) -> Non
     assert good("rollback --yes", empty_database_url) == "nothing to undo\n"
 
 
+def test_a_restore_adds_up_no_counter_twice(empty_database_url: str, tmp_path: Path) -> None:
+    good("migrate", empty_database_url)
+    backup = tmp_path / "one.dump"
+    both = "SELECT * FROM usage_rollups UNION ALL SELECT * FROM usage_changes"
+
+    async def count(conn: asyncpg.Connection) -> None:
+        await conn.execute(
+            "INSERT INTO usage_counters (subject, action, period_start, used, reserved, records, plan, limit_version, "
+            "hard, notified, revision, updated_at) VALUES ('user:a', 'M', 'epoch', 7, 0, 1, 'FREE', '', true, '[]', 0, "
+            "now())"
+        )
+
+    async def sums(conn: asyncpg.Connection) -> list[tuple[Any, ...]]:
+        return [
+            tuple(row)
+            for row in await conn.fetch(f"SELECT action, sum(subjects)::int, sum(used)::int FROM ({both}) r GROUP BY 1")
+        ]
+
+    ask(empty_database_url, count)
+    good(f"migrate --backup {backup}", empty_database_url)
+    ask(empty_database_url, lambda conn: conn.execute("UPDATE usage_counters SET used = 9"))
+    assert ask(empty_database_url, sums) == [("M", 1, 9)]
+    good(f"restore {backup} --yes", empty_database_url)
+    assert ask(empty_database_url, sums) == [("M", 1, 7)]
+    ask(empty_database_url, lambda conn: conn.execute("UPDATE usage_counters SET used = 8"))
+    assert ask(empty_database_url, sums) == [("M", 1, 8)]
+
+
 def test_rollback_asks(database_url: str) -> None:
     result = run("rollback", database_url, answer="n\n")
     assert result.exit_code == 1

@@ -377,8 +377,12 @@ async def test_an_api_that_fails_is_told(operator: Operator) -> None:
     await operator.page.do("Network.setBlockedURLs", urls=["*/api/admin/analytics/*"])
     assert "does not answer" in await operator.goes("paths?range=7d")
     await operator.page.do("Network.setBlockedURLs", urls=[])
+    unknown = "document.getElementById('health').textContent === 'Pipe: not known'"
+    assert await operator.page.js(unknown), "what was well before is not said any more"
     await operator.page.js("document.querySelector('[data-key=retry]').click()")
     await operator.page.until("document.querySelector('main').textContent.includes('Nobody went')")
+    await operator.page.until(f"!({unknown})")
+    assert "POST /v1/actions" in await operator.goes("overview"), "where sessions come from"
 
 
 async def test_live_figures_are_streamed_until_somebody_leaves(operator: Operator) -> None:

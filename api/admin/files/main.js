@@ -101,11 +101,14 @@ async function watchPipe() {
   navigation(shown.name, shown.parameters.range, marks);
 }
 
-/** Of the whole pipe in three words, on every page. */
+let isKnown = true;
+
+/** Of the whole pipe in three words, on every page; what was true before the API fell silent is not said any more. */
 function health(pipe) {
+  isKnown = pipe !== null;
   const place = document.getElementById("health");
   if (!place) return;
-  const [sort, words] = !pipe ? ["", "Pipe: not known"]
+  const [sort, words] = !pipe ? ["warn", "Pipe: not known"]
     : pipe.problems.length ? ["bad", `Pipe: ${count(pipe.problems.length, "problem")}`]
       : pipe.warnings.length ? ["warn", `Pipe: ${count(pipe.warnings.length, "warning")}`] : ["good", "Pipe: all is well"];
   place.className = `health ${sort}`;
@@ -160,10 +163,12 @@ async function load(mine) {
   const context = { parameters, kept: mine.kept, signal: abort.signal, reload: () => { if (mine === shown) load(mine); watchPipe(); }, go: (more) => void (location.hash = to(mine.name, { ...parameters, ...more })), show: (data) => mine === shown && draw(mine, context, data) };
   try {
     const data = await view.load(context);
+    if (!isKnown) watchPipe();
     if (mine === shown) draw(mine, context, data);
   } catch (problem) {
     if (abort.signal.aborted || mine !== shown || !isSignedIn()) return;
     if (problem.code === undefined) console.error(problem);
+    if (problem.code === "offline") health(null);
     draw(mine, context, null, problem);
   }
   if (view.every && mine === shown && !mine.kept.isStreaming) mine.timer = setTimeout(() => again(mine), view.every * 1000);

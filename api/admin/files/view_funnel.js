@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { given, h } from "./dom.js";
-import { count, duration, number, percent } from "./format.js";
+import { count, duration, number, percent, rate } from "./format.js";
 import { card, choice, empty, figures, grid, track } from "./parts.js";
 
 export const funnel = {
@@ -29,7 +29,7 @@ function summary({ steps: all, conversionRate }) {
   return figures(
     ["Entered", number(all[0]?.entered)],
     ["Came to the end", number(all.at(-1)?.entered)],
-    ["Conversion", percent(conversionRate)],
+    ["Conversion", rate(conversionRate, all[0]?.entered)],
     ["Largest drop-off", worst ? percent(worst.dropOff) : "–", worst && ["after ", given(worst.step, 40)]],
   );
 }

@@ -3,7 +3,7 @@
 import { ask, events } from "./api.js";
 import { lines } from "./chart.js";
 import { given, h, to } from "./dom.js";
-import { bytes, clock, duration, moment, number, seconds } from "./format.js";
+import { bytes, clock, count, duration, moment, number, seconds } from "./format.js";
 import { card, figures, grid, notice, stack, table, tag } from "./parts.js";
 
 const REAL_TIME = "api/admin/analytics/real-time";
@@ -50,7 +50,7 @@ async function follow({ kept, signal, show, reload }) {
   reload();
 }
 
-const requests = ({ api }) => (api?.requests === undefined ? null : `of ${number(api.requests)} requests`);
+const requests = ({ api }) => (api?.requests === undefined ? null : `of ${count(api.requests, "request")}`);
 const time = (ms) => (ms === null || ms === undefined ? "–" : duration(ms));
 const lag = ({ partitions: all = [] }) => (all.length ? Math.max(...all.map((one) => one.lagSeconds ?? 0)) : null);
 const lastWhole = (minutes = []) => minutes.at(-2)?.actions ?? null;

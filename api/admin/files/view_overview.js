@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { columns, lines } from "./chart.js";
 import { count, duration, number, rate, short } from "./format.js";
-import { bars, card, category, figures, grid } from "./parts.js";
+import { bars, card, category, figures, grid, notice } from "./parts.js";
 
 export const overview = {
   title: "Overview",
@@ -12,6 +12,7 @@ export const overview = {
   every: 60,
   load: ({ parameters, signal }) => ask("api/admin/analytics/overview", { timeRange: parameters.range }, signal),
   show: (data) => grid(
+    !data.sessions && notice("No session began in this time. Sessions come from what pages and servers send: POST /v1/actions, or milepost.js on a page. /docs has examples.", "key"),
     figures(
       ["Sessions", number(data.sessions), data.bots ? `${count(data.bots, "bot")} left out` : null],
       ["Interactions", number(data.interactions), perSession(data)],

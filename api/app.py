@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
 from api import beacons, errors, flags, health, ingest, openapi, protocol, sessions
-from api.admin import dead_letters, erasures, overviews
+from api.admin import dead_letters, erasures, exports, overviews
 from api.admin import page as dashboard
 from api.analytics import real_time
 from api.analytics import routes as analytics
@@ -79,6 +79,7 @@ def routes() -> list[web.RouteDef]:
         *overviews.ROUTES,
         *dead_letters.ROUTES,
         *erasures.ROUTES,
+        *exports.ROUTES,
         *dashboard.ROUTES,
         *demo.ROUTES,
         *onboarding.ROUTES,
@@ -112,6 +113,7 @@ def make(settings: Settings) -> web.Application:
     app.router.add_route("*", "/{path:.*}", around(_elsewhere(cors), cors, "none"))
     app.cleanup_ctx.append(lambda _: _lifetime(app, settings))
     app.cleanup_ctx.append(lambda _: certificates.lifetime(app, settings))
+    app.cleanup_ctx.append(exports.lifetime)
     app.cleanup_ctx.append(live.lifetime)
     app.on_shutdown.append(live.end)
     app.cleanup_ctx.append(real_time.lifetime)

@@ -100,7 +100,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "database_unavailable": (503, "Postgres does not answer"),
     "graphql_timeout": (503, "a GraphQL operation took more than 15 s: ask for less, or later"),
     "keys_unavailable": (503, "the key or token cannot be checked at the moment"),
-    "busy": (503, "too many certificates are being drawn at the moment"),
+    "busy": (503, "too many certificates are being drawn, or exports written, at the moment"),
     "streams_full": (503, "this process holds as many open streams as it may: try again later"),
     "not_ready": (503, "starting, stopping, or nobody applies what comes in"),
 }

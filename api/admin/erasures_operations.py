@@ -1,4 +1,4 @@
-"""The routes of api/admin/erasures.py as the OpenAPI document tells them."""
+"""The routes of api/admin/erasures.py and api/admin/exports.py as the OpenAPI document tells them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from api.admin.erasures import Erase
 from api.operation import ADMIN, BODY, BY_HEADER, JSON, Operation
-from api.schemas import TEXT, Json, fields, listed, nullable
+from api.schemas import TEXT, Json, fields, listed, nullable, query
 from jobs.privacy.receipts import Receipt
 
 _LIST: Final = fields({"erasures": listed({"$ref": "#/components/schemas/Receipt"}), "cursor": nullable(TEXT)})
@@ -30,6 +30,22 @@ OPERATIONS: Final = (
         parameters=("AdminLimit", "AdminCursor"),
     ),
     Operation(
+        *("GET", "/v1/admin/export", "exportSubject", "Everything that is held of a user or an organisation"),
+        {
+            200: (
+                "A line of JSON for each row. The last one is of the table `end`: without it, it was broken off.",
+                "application/x-ndjson",
+                fields({"table": TEXT, "row": {"type": "object"}}),
+            )
+        },
+        "The last line has the number of `rows` before it. As of one moment, row by row as `python -m jobs export` "
+        "writes it. Name a user or an organisation, not both; of somebody of whom nothing is held there is the last "
+        "line alone. Who takes nothing for 30 s is cut off.",
+        codes=(*ADMIN, "invalid_parameter", "invalid_id", "log_unavailable", "busy"),
+        security=BY_HEADER,
+        parameters=("ExportUser", "ExportOrg"),
+    ),
+    Operation(
         *("GET", "/v1/admin/erasures/{erasureId}", "readErasure", "The receipt of an erasure"),
         {200: ("As it stands.", JSON, "Receipt")},
         codes=(*ADMIN, "not_found"),
@@ -37,7 +53,10 @@ OPERATIONS: Final = (
         parameters=("ErasureId",),
     ),
 )
+_ID: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 128}
 PARAMETERS: Final[Json] = {
+    "ExportUser": query("userId", _ID, "The user."),
+    "ExportOrg": query("orgId", _ID, "The organisation, instead of a user."),
     "ErasureId": {
         "name": "erasureId",
         "in": "path",

@@ -342,5 +342,9 @@ FROM session_rollups t WHERE t.visitor = 'user:' || $1 AND $2::text IS NULL;
 -- name: export_visitor_hours
 SELECT to_jsonb(t) FROM visitor_hours t WHERE t.visitor = 'user:' || $1 AND $2::text IS NULL;
 
+-- name: wait_for_reader
+-- of an export: who reads slowly leaves its transaction idle
+SET LOCAL idle_in_transaction_session_timeout = '60s';
+
 -- name: sessions_to_export
 SELECT session_id FROM user_sessions WHERE user_id = $1;

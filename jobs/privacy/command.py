@@ -33,6 +33,7 @@ File = Annotated[str, typer.Argument(help="where it goes, compressed if it ends 
 def export_(file: File = "-", user: User = None, org: Org = None) -> None:
     """Write everything that is held of a user or an organisation: a line of JSON for each row of each table.
 
+    The last line is of the table `end`, and says how many there are: without it, it was broken off.
     What the log still holds unapplied is not among it: see `python -m jobs status`.
 
     Examples: python -m jobs export --user ann ann.ndjson.gz · python -m jobs export --org acme
@@ -50,7 +51,7 @@ async def _export(file: str, user: str | None, org: str | None) -> int:
         with _opened(file) as out, Bar("exporting", None) as bar:
             async for table, line in export.lines(conn, client, user, org):
                 out.write(line.encode() + b"\n")
-                number += 1
+                number += table != export.END
                 bar.show(number, f"{number:,} rows, {table}")
     return number
 

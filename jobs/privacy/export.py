@@ -1,9 +1,13 @@
-"""Everything that is held of a user or an organisation, as lines of JSON: `{"table": …, "row": …}`."""
+"""Everything that is held of a user or an organisation, as lines of JSON: `{"table": …, "row": …}`.
+
+The last line, `{"table": "end", "row": {"rows": …}}`, says that it is whole, and how many lines are before it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 import asyncpg
@@ -15,7 +19,9 @@ from jobs.action import Action
 from jobs.privacy import traces
 from jobs.privacy.tombstones import QUERIES
 
-PREFETCH: Final = 500
+PREFETCH: Final = 50
+"""Rows in memory: a configuration may have 256 KiB."""
+END: Final = "end"
 TABLES: Final = (
     *("user_sessions", "interaction_events", "configuration_snapshots", "performance_metrics", "tracked_events"),
     *("session_rollups", "visitor_hours", "onboarding_events", "onboarding_actions", "onboarding_progress"),
@@ -29,9 +35,21 @@ _WAITING: Final = ("dead_letters", "follow_ups")
 
 async def lines(
     conn: asyncpg.Connection, client: Redis, user_id: str | None, org_id: str | None
-) -> AsyncIterator[tuple[str, str]]:
+) -> AsyncGenerator[tuple[str, str], None]:
     """(table, line) of every row, as of one moment; what the log holds and nobody has applied yet is not among it."""
+    number = 0
+    async with aclosing(_rows(conn, client, user_id, org_id)) as rows:
+        async for table, line in rows:
+            number += 1
+            yield table, line
+    yield END, json.dumps({"table": END, "row": {"rows": number}})
+
+
+async def _rows(
+    conn: asyncpg.Connection, client: Redis, user_id: str | None, org_id: str | None
+) -> AsyncGenerator[tuple[str, str], None]:
     async with conn.transaction(isolation="repeatable_read", readonly=True):
+        await conn.execute(QUERIES["wait_for_reader"])
         own = [row[0] for row in await conn.fetch(QUERIES["sessions_to_export"], user_id)]
         for table in TABLES:
             sessions = (own,) if table in _FACTS else ()
@@ -55,7 +73,7 @@ def _is_theirs(action: Action, user_id: str | None, org_id: str | None) -> bool:
 
 async def _models(
     client: Redis, number: int, user_id: str | None, sessions: list[str]
-) -> AsyncIterator[tuple[str, str]]:
+) -> AsyncGenerator[tuple[str, str], None]:
     if user_id is None:
         return
     held = await traces.models(client, number, user_id)

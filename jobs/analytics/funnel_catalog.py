@@ -10,7 +10,8 @@ from msgspec import Meta
 
 DEFAULT: Final = "default"
 ORDERED: Final = "order_attempt"
-MAX_STEPS: Final = 20
+MAX_STEPS: Final = 100
+"""A fact is held against one step of each funnel, however many there are."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
 FunnelName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_-]{0,63}\Z")]

@@ -21,3 +21,8 @@ def commands(about: str) -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+
+
+def printable(text: str) -> str:
+    """Text of a stranger, or the beginning of it: no control characters, no markup."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text[:200]).replace("[", "\\[")

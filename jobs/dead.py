@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,8 +13,6 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from redis.asyncio import Redis
-from rich.console import Console
-from rich.table import Table
 
 from db import lanes, partitions, promises, sql, stream
 from db.appending import Log
@@ -142,26 +139,3 @@ def _data(data: bytes) -> object:
         return json.loads(data)
     except (ValueError, RecursionError):
         return data.decode(errors="backslashreplace")
-
-
-def show(rows: Sequence[asyncpg.Record], console: Console) -> None:
-    """A line for each letter, and how many there are of each code."""
-    if not rows:
-        console.print("no dead letters")
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("id", "died", "code", "kind", "subject", "state", "reason"):
-        table.add_column(column, overflow="fold", no_wrap=column == "id")
-    for row in rows:
-        state = "retried" if row["retried_at"] else "discarded" if row["discarded_at"] else "open"
-        cells = (row["code"], row["kind"], row["subject"], state, row["message"])
-        table.add_row(str(row["id"]), f"{row['dead_at']:%Y-%m-%d %H:%M:%S}", *map(_printable, cells))
-    console.print(table)
-    counts = Counter(row["code"] for row in rows)
-    console.print(", ".join(f"{number} {code}" for code, number in counts.most_common()), markup=False)
-
-
-def _printable(text: str) -> str:
-    """Text of a stranger on a terminal: no control characters, no markup."""
-    shown = "".join(char if char.isprintable() else "\ufffd" for char in text[:200])
-    return shown.replace("[", "\\[")

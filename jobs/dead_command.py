@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated
 from uuid import UUID
 
 import asyncpg
 import typer
+from rich.table import Table
 
 from db import appending, command, connect, promises
 from db.command import run
 from db.settings import stop
-from db.terminal import commands, console
+from db.terminal import commands, console, printable
 from jobs import dead, dead_filter
 from jobs.dead_filter import Filter
 
@@ -44,7 +46,24 @@ def list_letters(
             rows: list[asyncpg.Record] = await conn.fetch(dead.QUERIES["list_dead_letters"], every, limit)
             return rows
 
-    dead.show(run(work()), console)
+    _show(run(work()))
+
+
+def _show(rows: Sequence[asyncpg.Record]) -> None:
+    """A line for each letter, and how many there are of each code."""
+    if not rows:
+        console.print("no dead letters")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("id", "died", "code", "kind", "subject", "state", "reason"):
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
+    for row in rows:
+        state = "retried" if row["retried_at"] else "discarded" if row["discarded_at"] else "open"
+        cells = (row["code"], row["kind"], row["subject"], state, row["message"])
+        table.add_row(str(row["id"]), f"{row['dead_at']:%Y-%m-%d %H:%M:%S}", *map(printable, cells))
+    console.print(table)
+    counts = Counter(row["code"] for row in rows)
+    console.print(", ".join(f"{number} {code}" for code, number in counts.most_common()), markup=False)
 
 
 @app.command("show")

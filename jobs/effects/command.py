@@ -14,7 +14,7 @@ from rich.table import Table
 from db import command
 from db.command import run
 from db.settings import stop
-from db.terminal import commands, console
+from db.terminal import commands, console, printable
 from jobs.bar import Bar
 from jobs.effects import destinations, history
 from jobs.effects.destinations import Invalid
@@ -157,7 +157,7 @@ def _show(found: Sequence[OneEffect]) -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "id")
     for one in found:
         cells = (one.type, one.subject, one.status, _deliveries(one))
-        table.add_row(one.id, f"{one.created_at:%Y-%m-%d %H:%M:%S}", *map(_printable, cells))
+        table.add_row(one.id, f"{one.created_at:%Y-%m-%d %H:%M:%S}", *map(printable, cells))
     console.print(table)
 
 
@@ -165,8 +165,3 @@ def _deliveries(one: OneEffect) -> str:
     return ", ".join(
         f"{held.destination.url or held.destination.id} {held.status} ({held.attempt_count})" for held in one.deliveries
     )
-
-
-def _printable(text: str) -> str:
-    """Text of a stranger on a terminal: no control characters, no markup."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text[:200]).replace("[", "\\[")

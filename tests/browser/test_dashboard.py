@@ -314,6 +314,31 @@ async def test_a_dead_effect_is_delivered_again(operator: Operator) -> None:
     assert await service.sql.fetchval("SELECT status FROM deliveries") == "pending"
 
 
+@pytest.mark.parametrize(
+    ("verb", "told", "status"),
+    [("retry", "2 to be delivered again", "pending"), ("discard", "2 put away", "discarded")],
+)
+async def test_all_dead_effects_are_done_after_a_question(
+    operator: Operator, verb: str, told: str, status: str
+) -> None:
+    service, page = operator.service, operator.page
+    webhook = {"url": "http://127.0.0.1:9/hook", "types": ["certificate.issued"]}
+    assert (await service.send(webhook, "/v1/admin/webhooks", by=operator.key)).status == 201
+    await receiver.commit(service.sql, [receiver.effect(number, "certificate.issued") for number in (1, 2)])
+    await service.sql.execute("UPDATE deliveries SET status = 'dead', done_at = now()")
+    await operator.signs_in()
+    await page.until(READY)
+    await operator.goes("effects?status=dead")
+    await page.js(f"document.querySelector('[data-key={verb}-all]').click()")
+    await page.until("!!document.querySelector('dialog[open]')")
+    assert await service.sql.fetchval("SELECT count(*) FROM deliveries WHERE status = 'dead'") == 2
+    await page.js(
+        f"[...document.querySelectorAll('dialog button')].find(one => /{verb} all/i.test(one.textContent)).click()"
+    )
+    await page.until(f"document.getElementById('said').textContent.includes('{told}')")
+    assert {row[0] for row in await service.sql.fetch("SELECT status FROM deliveries")} == {status}
+
+
 async def _until_applied(service: Service, conn: asyncpg.Connection) -> None:
     """The session that the letter is of has it."""
     answer = await service.send({"kind": "page.viewed", "sessionId": "again", "data": {"path": "/"}})

@@ -13,7 +13,7 @@ export const effects = {
   about: "What other systems are told, by webhooks, NATS or an analytics service: what was delivered, what waits, and what is dead, that is, given up after all tries.",
   every: 10,
   load: ({ parameters, signal }) => ask("v1/admin/effects", { status: parameters.status, limit: 50, cursor: parameters.cursor }, signal),
-  tools: (data, context) => [status(context), context.parameters.status === "dead" && data.effects.length > 0 && retryAll(context)],
+  tools: (data, context) => [status(context), ...(context.parameters.status === "dead" && data.effects.length > 0 ? Object.keys(VERBS).map((verb) => all(verb, context)) : [])],
   show: (data, context) => grid(card("Effects", list(data.effects, context), { flush: true, about: data.effects.length ? "newest first" : null }), more(data, context)),
 };
 
@@ -21,18 +21,15 @@ function status({ parameters, go }) {
   return choice("Status", [ALL, "dead", "pending", "delivered", "discarded"], parameters.status ?? ALL, (status) => go({ status: status === ALL ? null : status, cursor: null }));
 }
 
-function retryAll(context) {
-  const retry = async () => {
-    try {
-      const { retried, refused } = await post("v1/admin/effects/retry", { status: "dead" });
-      say(`${number(retried)} to be delivered again${refused ? `, ${number(refused)} refused: the destination is disabled` : ""}.`);
-    } catch (problem) {
-      say(problem.message);
-    }
-    context.reload();
-  };
-  const ask = () => dialog("Deliver everything that is dead again?", h("p", null, "Every dead delivery, of this page and of the others, is tried again at once."), [["Retry all", "main", retry]]);
-  return h("button", { type: "button", onclick: ask, "data-key": "retry-all" }, "Retry all dead");
+const VERBS = {
+  retry: { words: "Retry all", question: "Deliver everything that is dead again?", warning: "Every dead delivery, of this page and of the others, is tried again at once.", sort: "main" },
+  discard: { words: "Discard all", question: "Put everything away that is dead?", warning: "No dead delivery, of this page and of the others, is tried any more, unless somebody retries it one by one.", sort: "danger" },
+};
+
+function all(verb, context) {
+  const { words, question, warning, sort } = VERBS[verb];
+  const ask = () => dialog(question, h("p", null, warning), [[words, sort, () => send(verb, verb, { status: "dead" }, context)]]);
+  return h("button", { type: "button", class: sort === "danger" ? sort : null, onclick: ask, "data-key": `${verb}-all` }, `${words} dead`);
 }
 
 function more({ cursor }, { go, parameters }) {
@@ -65,9 +62,11 @@ function buttons(one, context) {
   return h("div", { class: "row" }, button("Retry", "retry", ""), one.status !== "discarded" && button("Discard", "discard", "danger"));
 }
 
-async function act(one, verb, context) {
+const act = (one, verb, context) => send(verb, `${encodeURIComponent(one.id)}/${verb}`, null, context);
+
+async function send(verb, path, body, context) {
   try {
-    const { retried, discarded, refused } = await post(`v1/admin/effects/${encodeURIComponent(one.id)}/${verb}`);
+    const { retried, discarded, refused } = await post(`v1/admin/effects/${path}`, body);
     const done = verb === "retry" ? `${number(retried)} to be delivered again` : `${number(discarded)} put away`;
     say(`${done}${refused ? `, ${number(refused)} refused: the destination is disabled` : ""}.`);
   } catch (problem) {

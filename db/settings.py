@@ -70,7 +70,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: int = Field(8080, ge=0, le=65535, description="port of the API")
-    public_url: PublicUrl = Field("", description="address of the API in certificates, like https://learn.example.com")
+    public_url: PublicUrl = Field(
+        "", description="address of the API in certificates and effects, like https://learn.example.com"
+    )
     jwt_secret: str = Field("", description="HS256 secret of user tokens, 32 bytes at least")
     jwt_jwks_url: str = Field("", description="JWKS of the identity provider (RS256, ES256, EdDSA)")
     jwt_issuer: str = Field("", description="demanded `iss`, when set")

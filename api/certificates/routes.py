@@ -22,6 +22,7 @@ from db import sql
 from db.settings import Settings
 from jobs.courses import models as course_models
 from jobs.courses.answers import NoAnswer
+from jobs.courses.certificate import addressed
 from jobs.courses.lookups import Lookups
 
 QUERIES: Final = sql.read("certificates")
@@ -213,9 +214,7 @@ async def _model(state: State, user_id: str) -> bytes:
 def _absolute(body: bytes, base: str) -> bytes:
     """The model knows paths only: one API may have several names."""
     held: dict[str, list[dict[str, Any]]] = msgspec.json.decode(body)
-    for one in held["certificates"]:
-        one["url"], one["pdfUrl"] = base + one["url"], base + one["pdfUrl"]
-    return msgspec.json.encode(held)
+    return msgspec.json.encode({"certificates": [addressed(one, base) for one in held["certificates"]]})
 
 
 async def _certificate(request: web.Request) -> Certificate | Absent:

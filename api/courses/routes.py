@@ -21,6 +21,7 @@ from api.state import STATE, State
 from jobs.action import Draft, Sender
 from jobs.courses import catalog
 from jobs.courses.catalog import MOST_COURSES, Conflict, CourseBody, NamedCourse, Stored
+from jobs.courses.certificate import addressed
 from jobs.courses.kinds import Reason
 
 LOCK_SECONDS: Final = 10
@@ -119,8 +120,7 @@ async def _rule(request: web.Request, sender: Sender, kind: str, data: dict[str,
     shown = update.outcome["certificate"]
     if shown["courseId"] != owner["course_id"]:
         raise Problem("id_reused", "the id belongs to a ruling on another certificate: send a new id")
-    base = public_url.base(request)
-    return _json(shown | {name: base + shown[name] for name in ("url", "pdfUrl")})
+    return _json(addressed(shown, public_url.base(request)))
 
 
 async def _teacher(request: web.Request) -> Sender:

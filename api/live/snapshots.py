@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,7 @@ from api.state import State
 from api.usage import routes as usage
 from db import sql
 from jobs.courses import models as course_models
+from jobs.courses.certificate import addressed
 from jobs.courses.course import Enrolment
 from jobs.onboarding import checklist as fold
 from jobs.referrals import attribution
@@ -29,7 +30,7 @@ MOST: Final = 200
 
 
 class _Certificates(msgspec.Struct):
-    certificates: list[msgspec.Raw]
+    certificates: list[dict[str, Any]]
 
 
 _certificates: Final = msgspec.json.Decoder(_Certificates)
@@ -58,7 +59,8 @@ async def _held(state: State, user_id: str) -> list[bytes]:
     body = await reads.model(
         state, f"user:{user_id}", name, lambda conn: course_models.load_certificates(conn, user_id)
     )
-    return [bytes(one) for one in _certificates.decode(body).certificates] if body else []
+    held = _certificates.decode(body).certificates if body else []
+    return [msgspec.json.encode(addressed(one, state.settings.public_url)) for one in held]
 
 
 async def _referrals(state: State, org_id: str) -> list[bytes]:

@@ -84,6 +84,11 @@ def path(serial: str) -> str:
     return f"/certificates/{serial}"
 
 
+def addressed(shown: dict[str, Any], base: str) -> dict[str, Any]:
+    """What `view` gives, with `base` before its addresses."""
+    return shown | {name: base + shown[name] for name in ("url", "pdfUrl")}
+
+
 def view(certificate: Certificate, title: str | None) -> dict[str, Any]:
     """As `GET /v1/certificates` shows it; addresses are paths."""
     address = path(certificate.serial)

@@ -28,6 +28,10 @@ def _configured() -> bool:
     return bool(getattr(settings.load(), "nats_url", ""))
 
 
+def _public_url() -> str:
+    return settings.load().public_url
+
+
 class Courses:
     """The family of lessons, courses and certificates; its subject is a user."""
 
@@ -42,9 +46,9 @@ class Courses:
         ),
     )
 
-    def __init__(self, looks_up: Callable[[], bool] = _configured) -> None:
-        """`looks_up`: whether unknown lessons and courses can be asked for elsewhere."""
-        self.looks_up = looks_up
+    def __init__(self, looks_up: Callable[[], bool] = _configured, public_url: Callable[[], str] = _public_url) -> None:
+        """`looks_up`: whether unknown lessons and courses can be asked for elsewhere; `public_url`: before paths."""
+        self.looks_up, self.public_url = looks_up, public_url
 
     def owns(self, kind: str) -> bool:
         """Whether a kind is of this family."""
@@ -61,7 +65,9 @@ class Courses:
 
     async def load(self, conn: asyncpg.Connection, items: Sequence[Item]) -> States:
         """Touched courses of the users with all of their lessons, so that nothing is reckoned by difference."""
-        return await course_states.load(conn, items, looks_up=self.looks_up())
+        states = await course_states.load(conn, items, looks_up=self.looks_up())
+        states.public_url = self.public_url()
+        return states
 
     def first_seen(self, states: States, subject: str, since: datetime) -> datetime | None:
         """Every fact of a user is in one of their courses, and those are never removed."""
@@ -133,5 +139,5 @@ def _live(states: States) -> Iterable[Live]:
         if course_id:
             yield Live(f"user:{user_id}", "progress", partial(models.live_body, standing.enrolment))
     for (user_id, course_id), held in states.changed_certificates.items():
-        body = partial(models.certificate_body, held, states.titles.get(course_id))
+        body = partial(models.certificate_body, held, states.titles.get(course_id), states.public_url)
         yield Live(f"user:{user_id}", "certificate", body)

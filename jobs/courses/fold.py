@@ -160,7 +160,7 @@ def _tell(states: States, about: Certificate, kind: str, effect_id: str, at: Any
         "courseTitle": states.titles.get(about.course_id),
         "learnerName": about.learner_name,
         "issuedAt": about.issued_at,
-        "url": certificates.path(about.serial),
+        "url": states.public_url + certificates.path(about.serial),
         **more,
     }
     subject = f"user:{about.user_id}"

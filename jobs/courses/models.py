@@ -57,9 +57,9 @@ def live_body(enrolment: Enrolment) -> bytes:
     return _encode(progress.details(enrolment))
 
 
-def certificate_body(held: Certificate, title: str | None) -> bytes:
+def certificate_body(held: Certificate, title: str | None, public_url: str = "") -> bytes:
     """The snapshot of one certificate."""
-    return _encode(certificates.view(held, title))
+    return _encode(certificates.addressed(certificates.view(held, title), public_url))
 
 
 def written(states: States) -> list[tuple[str, bytes]]:

@@ -41,6 +41,8 @@ class States:
         self.serial_key = serial_key
         """What the serials of certificates are made with."""
         self.unknown, self.looks_up, self.recorded = unknown, looks_up, recorded
+        self.public_url = ""
+        """Before the addresses that leave the house; without it they are paths."""
         self.lessons: dict[str, str] = {}
         """lesson -> its course, as the catalog says"""
         self.courses: dict[str, Course] = {}

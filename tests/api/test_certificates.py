@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from datetime import timedelta
@@ -14,8 +15,11 @@ from hypothesis import strategies as st
 
 from api.certificates import routes as certificates
 from db.settings import Settings
+from jobs.courses.family import Courses
+from jobs.families import FAMILIES
 from jobs.privacy.erasure import Erasure
 from tests.api.certified import AT, ONE, scanned, see, store, text
+from tests.api.listening import listening
 from tests.api.service import Service, running
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -253,6 +257,36 @@ async def test_the_address_of_the_setting_wins(settings: Settings) -> None:
         made = await store(service)
         answer = await see(service, f"/certificates/{made.serial}.json", Host="evil.com")
         assert answer.body["pdfUrl"] == f"https://learn.example.com/milepost/certificates/{made.serial}.pdf"
+
+
+@pytest.mark.parametrize("base", ["https://learn.example.com/milepost", ""])
+async def test_effects_and_live_events_have_the_address_of_the_setting(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    """Without it they are paths: who reads them sent no request that could say where we are."""
+    (courses,) = [one for one in FAMILIES if isinstance(one, Courses)]
+    monkeypatch.setattr(courses, "public_url", lambda: base)
+    async with running(settings.model_copy(update={"public_url": base}), draining=True) as service:
+        course = {"title": "Knots", "lessons": [{"id": "bowline", "title": "Bowline"}]}
+        assert (await service.ask("PUT", "/v1/courses/knots", course)).status == 200
+        by = service.token("ada", aud="milepost", scope="read")
+        done = {"kind": "lesson.completed", "userId": "ada", "data": {"lessonId": "bowline"}}
+        async with listening(service, by=by) as one:
+            await one.state(1)
+            await service.settle(await service.send(done))
+            while (told := await one.next()).name != "certificate":
+                pass
+        serial = told.data["serial"]
+        assert told.data["url"] == f"{base}/certificates/{serial}"
+        async with listening(service, by=by) as one:
+            (state,) = [event for event in await one.state(3) if event.name == "certificate"]
+        assert state.data == told.data
+        assert state.data["pdfUrl"] == f"{base}/certificates/{serial}.pdf"
+        effect = json.loads(await service.sql.fetchval("SELECT data FROM effects WHERE type = 'certificate.issued'"))
+        assert effect["url"] == f"{base}/certificates/{serial}"
+        own = (await service.get("/v1/certificates", by=by)).body["certificates"][0]["url"]
+        assert own.removeprefix(base).endswith(f"/certificates/{serial}")
+        assert own.startswith("http")
 
 
 @pytest.mark.parametrize(

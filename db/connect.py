@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 from redis import exceptions
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.cluster import ClusterParser
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -126,9 +126,13 @@ def _single(url: str, timeout: float, connections: int, **options: Any) -> Redis
         health_check_interval=0,
         **options,
     )
-    pool = client.connection_pool
-    pool.connection_class = type("Connection", (_Honest, pool.connection_class), {})
+    honest(client.connection_pool)
     return client
+
+
+def honest(pool: ConnectionPool) -> None:
+    """Let its connections say of one that was closed what redis-py says, whatever the loop."""
+    pool.connection_class = type("Connection", (_Honest, pool.connection_class), {})
 
 
 class _Honest(AbstractConnection):

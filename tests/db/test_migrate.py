@@ -197,3 +197,18 @@ async def test_a_backup_is_put_back(database_url: str, empty_database_url: str, 
             await asyncio.to_thread(dump.restore, database_url, wrong)
     assert await conn.fetchval("SELECT position_ms FROM partitions WHERE id = 3") == 77
     await conn.close()
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+def test_what_wants_tls_is_dumped_by_the_machines_programs(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the wheel are built without it."""
+    url = f"postgresql://127.0.0.1:1/mile?sslrootcert=x&sslmode={mode}"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(dump.Failed, match="speaks no TLS: install PostgreSQL's client programs"):
+        dump.dump(url)
+    own = tmp_path / "pg_dump"
+    own.write_text("#!/bin/sh\necho $PGSSLMODE $PGSSLROOTCERT\n")
+    own.chmod(0o700)
+    assert dump.dump(url) == f"{mode} x\n".encode()

@@ -388,8 +388,11 @@ async def test_no_table_is_cut_off(operator: Operator) -> None:
     for width in (1360, 1130, 1024, 800, 390):
         await operator.page.looks(width, 900)
         for view in ("live", "journeys", "onboarding", "referrals", "courses", "usage", "performance", "pipe"):
-            await operator.goes(view)
-            found = await operator.page.js(f"{wide}.map(one => one.getAttribute('aria-label'))")
+            text = await operator.goes(view)
+            assert ("Spent on itBetween" in text) == (view == "onboarding")
+            found = await operator.page.js(
+                f"{wide}.map(one => [one.getAttribute('aria-label'), one.scrollWidth - one.clientWidth])"
+            )
             assert not found, (width, view)
 
 

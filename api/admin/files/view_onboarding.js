@@ -19,7 +19,7 @@ export const onboarding = {
       ["Skipped the rest", number(totals.skipped)],
       ["Largest drop-off", ...worst(steps)],
     ),
-    card("Steps", checklist(steps, totals.users), { flush: true, size: "two-thirds" }),
+    card("Steps", checklist(steps, totals.users), { flush: true, size: "two-thirds", about: "medians of the time spent on a step, as sent, and between it and the one before" }),
     card("First times", bars(actions.map((one) => ({ label: given(one.action), value: one.users, share: totals.users ? one.users / totals.users : 0 })), { whole: true }), { size: "third", about: "users who have done it once" }),
   ),
 };
@@ -36,6 +36,7 @@ function checklist(steps, users) {
     { title: "Completed", number: true, cell: (one) => number(one.completed) },
     { title: "Skipped", number: true, cell: (one) => number(one.skipped) },
     { title: "Drop-off", number: true, cell: (one) => (one.entered ? percent(one.dropOff) : "–") },
-    { title: "Median time", number: true, cell: (one) => seconds(one.medianTimeSpentSeconds ?? one.medianTimeBetweenStepsSeconds) },
+    { title: "Spent on it", number: true, cell: (one) => seconds(one.medianTimeSpentSeconds) },
+    { title: "Between", number: true, cell: (one) => seconds(one.medianTimeBetweenStepsSeconds) },
   ], steps, { label: "Steps of the onboarding", none: "The catalog has no steps.", stacked: true });
 }

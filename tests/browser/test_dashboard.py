@@ -26,6 +26,7 @@ from db.settings import Settings
 from jobs.analytics import rolling
 from tests.api.service import Service, running
 from tests.api.test_admin import bury, click
+from tests.api.test_exports import MANY, Locked, many
 from tests.api.test_webhooks import LOCAL
 from tests.browser import chromium
 from tests.browser.chromium import Page
@@ -489,4 +490,31 @@ async def test_sessions_page_by_page_and_without_bots(operator: Operator) -> Non
     await operator.page.js(f"{select}.value = 'shown'; {select}.dispatchEvent(new Event('change'))")
     await operator.page.until("document.querySelector('main').textContent.includes('crawler')")
     assert "cursor=" not in await operator.page.js("location.hash")
+    assert operator.complaints() == []
+
+
+async def test_somebody_is_exported_to_a_file_or_not_at_all(operator: Operator) -> None:
+    service, page = operator.service, operator.page
+    await many(service, "ann")
+    await page.do("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(operator.shots))
+    await operator.signs_in()
+    await page.until(READY)
+    await operator.goes("erasures")
+    await page.js("document.querySelector('[data-key=export]').click()")
+    await page.until("document.querySelector('dialog')?.open && document.activeElement.id === 'export-user'")
+    await page.do("Input.insertText", text="ann")
+    async with Locked(service, "usage_records") as lock:
+        await page.js("document.querySelector('dialog form').requestSubmit()")
+        await service.sql.execute("SELECT pg_terminate_backend($1)", await lock.wait())
+        await page.until("document.querySelector('dialog').textContent.includes('broke off before its end')")
+        assert list(operator.shots.glob("export*")) == []
+    await page.shot(operator.shots / "broken-off.png")
+    await page.js("document.querySelector('dialog form').requestSubmit()")
+    await page.until(f"document.getElementById('said').textContent.includes('Exported {MANY:,} rows')")
+    async with asyncio.timeout(60):
+        while not (files := list(operator.shots.glob("export.ndjson"))):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
+    lines = files[0].read_text().splitlines()
+    assert json.loads(lines[-1]) == {"table": "end", "row": {"rows": MANY}}
+    assert len(lines) == MANY + 1
     assert operator.complaints() == []

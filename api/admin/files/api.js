@@ -4,6 +4,7 @@
 const BASE = new URL("../", document.baseURI);
 const KEPT = "milepost-admin-key";
 const SECONDS = 30;
+const BROKEN_OFF = "It broke off before its end, and nothing was saved. Try again.";
 let key = sessionStorage.getItem(KEPT);
 let whenRefused = () => {};
 
@@ -111,4 +112,25 @@ export async function* events(path, signal) {
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+/** Lines of JSON as a file, and how many: only when the last one says that they are whole. `moved` hears of the bytes. */
+export async function file(path, parameters, signal, moved) {
+  const answer = await sent(`${path}?${new URLSearchParams(parameters)}`, { signal }, key);
+  const reader = answer.body.getReader();
+  const parts = [];
+  let size = 0;
+  try {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      parts.push(part.value);
+      moved((size += part.value.length));
+    }
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new Problem(0, "broken_off", BROKEN_OFF);
+  }
+  const blob = new Blob(parts);
+  const last = (await blob.slice(-200).text()).trimEnd().split("\n").at(-1);
+  if (!last.startsWith('{"table": "end"')) throw new Problem(0, "broken_off", BROKEN_OFF);
+  return { blob, rows: JSON.parse(last).row.rows };
 }

@@ -1,6 +1,6 @@
 // Erasing a person: ordered here, carried out by a worker, told by a receipt.
 
-import { ask, post } from "./api.js";
+import { ask, file, post } from "./api.js";
 import { download, fill, given, h } from "./dom.js";
 import { ago, count, moment, number, seconds } from "./format.js";
 import { card, dialog, empty, facts, further, grid, say, table, tag } from "./parts.js";
@@ -12,7 +12,7 @@ export const erasures = {
   about: "People whose data was erased on request. Receipts name nobody: a person is shown as a digest that only this installation can make.",
   every: 3,
   load: ({ parameters, signal }) => ask("v1/admin/erasures", { limit: 50, cursor: parameters.cursor }, signal),
-  tools: (data, context) => [h("button", { class: "danger", type: "button", onclick: () => order(context), "data-key": "erase" }, "Erase a person …")],
+  tools: (data, context) => [h("button", { type: "button", onclick: exportPerson, "data-key": "export" }, "Export a person …"), h("button", { class: "danger", type: "button", onclick: () => order(context), "data-key": "erase" }, "Erase a person …")],
   show: (data, context) => grid(card("Receipts", list(data.erasures), { flush: true, about: data.erasures.length ? "newest first" : null }), further(data, context)),
 };
 
@@ -39,6 +39,34 @@ function details(one) {
     facts([["Id", h("span", { class: "mono" }, given(one.id))], ["Person (digest)", h("span", { class: "mono" }, given(one.person))], ["Status", tag(one.status, SORTS[one.status])], ["Requested", `${moment(one.requestedAt)} UTC`], ["Done", one.doneAt ? `${moment(one.doneAt)} UTC` : "not yet"]]),
     table([{ title: "Table", class: "wide mono", cell: ([name]) => given(name) }, { title: "Rows removed", number: true, cell: ([, times]) => number(times) }], rows, { label: "Rows removed", none: one.status === "done" ? "Nothing was held of them." : "Nothing yet." }),
   ], one.status === "done" ? [["Download", "", () => save(one)]] : []);
+}
+
+/** What is held of somebody, as a file; the tab keeps it until it is saved. */
+function exportPerson() {
+  const said = h("p", { class: "muted", role: "status" });
+  const input = h("input", { id: "export-user", type: "text", autocomplete: "off", spellcheck: "false", maxlength: "128", required: true });
+  const button = h("button", { class: "main", type: "submit", form: "export-form" }, "Export");
+  const leaving = new AbortController();
+  const submit = async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      const { blob, rows } = await file("v1/admin/export", { userId: input.value }, leaving.signal, (size) => fill(said, `${number(Math.ceil(size / 1024))} KB …`));
+      box.close();
+      download("export.ndjson", blob);
+      say(rows ? `Exported ${count(rows, "row")}.` : "Nothing is held of this user: the file has its end alone.");
+    } catch (problem) {
+      if (leaving.signal.aborted) return;
+      fill(said, problem.message);
+      button.disabled = false;
+    }
+  };
+  const box = dialog("Export a person", h("form", { id: "export-form", onsubmit: submit },
+    h("p", null, "All that is held of this user, a line of JSON for each row of each table. What waits in the log is not among it."),
+    h("div", { class: "field" }, h("label", { for: "export-user" }, "User id"), input),
+    said), [button], "Cancel");
+  box.addEventListener("close", () => leaving.abort());
+  input.focus();
 }
 
 /** Asked twice, by typing: nothing brings a person back. */

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import asyncpg
 import pytest
 
 from db import connect, days
 from jobs.families import FAMILIES
+from tests import clock
 
 TODAY = datetime.now(UTC).date()
 TABLES = sorted(facts.table for family in FAMILIES for facts in family.facts)
@@ -33,7 +34,10 @@ async def test_making_days_twice_makes_them_once_for_every_fact_table(conn: asyn
         assert await days_of(conn, table) == [TODAY, TODAY + DAY, TODAY + 2 * DAY]
 
 
-async def test_the_worker_makes_days_around_today_and_those_it_is_told(conn: asyncpg.Connection) -> None:
+async def test_the_worker_makes_days_around_today_and_those_it_is_told(
+    conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(days, "datetime", clock.standing(datetime.combine(TODAY, time(12), UTC)))
     await conn.fetch("SELECT drop_days('2999-01-01')")
     await days.make(conn, [TODAY - 30 * DAY, TODAY + 3 * DAY])
     made = await days_of(conn)

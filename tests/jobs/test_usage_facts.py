@@ -80,7 +80,7 @@ async def test_a_broken_row_is_found_and_mended(metered: Rig, table: str, breaka
     before = await stored(metered)
     where = "status = 'open' AND expires_at > now()" if table == "reservations" else "subject = 'user:ada'"
     if table == "counters":
-        where = "(subject, action) = ('user:ada', 'UP') AND period_end > now()"
+        where = f"(subject, action) = ('user:ada', 'UP') AND period_end > '{NOW}'"
     await metered.pool.execute(f"UPDATE usage_{table} SET {breakage} WHERE {where}")
     found = await differences(metered)
     assert found

@@ -23,9 +23,10 @@ from arq.jobs import Job
 from arq.worker import Worker, func
 from redis.asyncio import Redis
 
-from db import keys
+from db import days, keys
 from jobs.tracking.session import Session
 from jobs.tracking.states import encode
+from tests import clock
 from tests.db.test_appending import ready, valkey
 from tests.jobs.making import NOW, make
 from tests.worker import rig as rigs
@@ -37,7 +38,7 @@ from worker.context import Context
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
 
 ROOT = Path(__file__).parents[2]
-TODAY = datetime.now(UTC).date()
+TODAY = NOW.date()
 HOUR = timedelta(hours=1)
 
 
@@ -234,7 +235,11 @@ async def test_a_worker_says_what_runs_when_and_forgets_jobs_of_another_version(
     assert await rig.client.hkeys(keys.SCHEDULES) == [b"drop_days"]  # type: ignore[misc]
 
 
-async def test_days_are_made_and_old_ones_dropped_whole(rig: Rig, ctx: Context) -> None:
+async def test_days_are_made_and_old_ones_dropped_whole(
+    rig: Rig, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (schedule, days):
+        monkeypatch.setattr(module, "datetime", clock.standing(NOW))
     keep = rig.settings.retention_days
     for back in (keep - 1, keep, keep + 1, keep + 2):
         await rig.fetch("SELECT ensure_days($1, $1)", TODAY - timedelta(days=back))

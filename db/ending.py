@@ -21,10 +21,11 @@ async def ended(task: asyncio.Task[Any]) -> None:
 
 
 async def surely(work: Coroutine[Any, Any, T]) -> T:
-    """The work, in a task of its own: a cancel of the caller always ends it."""
+    """The work, in a task of its own: a cancel of the caller always ends it, also one that was swallowed before."""
     task = asyncio.create_task(work)
     try:
-        await asyncio.wait([task])
+        if not asked():
+            await asyncio.wait([task])
     finally:
         await ended(task)
     return task.result()

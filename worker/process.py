@@ -9,8 +9,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -81,11 +81,11 @@ async def _ready(settings: Settings, pool: asyncpg.Pool, client: Redis) -> list[
     return waits
 
 
-async def _until(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+async def _until(what: str, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
     pause = 0.1
     while True:
         try:
-            return await attempt()
+            return await ending.surely(attempt())
         except (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             logger.warning("waiting for a server", server=what, error=str(error) or type(error).__name__)
             await asyncio.sleep(pause)

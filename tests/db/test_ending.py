@@ -33,6 +33,20 @@ async def test_a_cancel_that_is_swallowed_is_asked_again(deaf: int, monkeypatch:
     assert len(cancels) == deaf + 1
 
 
+async def test_a_cancel_that_was_swallowed_before_the_work_began_ends_it() -> None:
+    async def deaf() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await ending.surely(asyncio.Event().wait())
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=10)
+    assert task.cancelled()
+
+
 async def test_what_work_gives_and_raises_is_its_own() -> None:
     async def gives() -> int:
         return 7

@@ -79,16 +79,19 @@ GROUP BY r.measure, r.key;
 -- name: path_histograms
 -- of each path, whose keys begin with $4 and go on with a bucket and `]`, over starts of several grains; a digit and a
 -- minus come before `:`. OFFSET 0: probe by probe, as the planner takes a range for a third of everything
-SELECT k.prefix, array_agg(substr(rtrim(r.key, ']'), length(k.prefix) + 1)::int) AS buckets, array_agg(r.n) AS counts,
-    sum(r.total)::double precision AS total, max(r.most) AS most
-FROM unnest($4::text[]) AS k (prefix)
-CROSS JOIN unnest($1::text[], $2::timestamptz[]) AS s (grain, start)
-CROSS JOIN LATERAL (
-    SELECT key, n, total, most FROM rollups
-    WHERE grain = s.grain COLLATE "C" AND measure = $3 COLLATE "C" AND start = s.start
-        AND key >= k.prefix COLLATE "C" AND key < (k.prefix || ':') COLLATE "C" OFFSET 0
-) r
-GROUP BY k.prefix;
+SELECT b.prefix, array_agg(substr(rtrim(b.key, ']'), length(b.prefix) + 1)::int) AS buckets,
+    array_agg(b.n::bigint) AS counts, sum(b.total)::double precision AS total, max(b.most) AS most
+FROM (
+    SELECT k.prefix, r.key, sum(r.n) AS n, sum(r.total) AS total, max(r.most) AS most
+    FROM unnest($4::text[]) AS k (prefix)
+    CROSS JOIN unnest($1::text[], $2::timestamptz[]) AS s (grain, start)
+    CROSS JOIN LATERAL (
+        SELECT key, n, total, most FROM rollups
+        WHERE grain = s.grain COLLATE "C" AND measure = $3 COLLATE "C" AND start = s.start
+            AND key >= k.prefix COLLATE "C" AND key < (k.prefix || ':') COLLATE "C" OFFSET 0
+    ) r
+    GROUP BY k.prefix, r.key
+) b GROUP BY b.prefix;
 
 -- name: most_paths
 -- the $5 keys with the largest numbers among the $4 of each start; what was not read is no more frequent than `missed`

@@ -60,6 +60,7 @@ async def run(settings: Settings) -> None:
             tasks.create_task(outbox.run(), name="outbox")
             tasks.create_task(ending.surely(_beat(client, draining)), name="heartbeat")
     except asyncio.CancelledError:
+        await _leave(client)
         logger.info("stopped")
     finally:
         await journal.stop()
@@ -94,12 +95,23 @@ async def _until(what: str, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 async def _beat(client: Redis, draining: Drain) -> None:
     """arq keeps one health key for a whole queue, which hides a dead worker: each process says itself that it lives."""
-    name = f"{socket.gethostname()}:{os.getpid()}"
     beats = heartbeat.Beats(time.time())
     while True:
         beat = beats.tell(time.time(), draining.moved, draining.failure)
         try:
-            await client.hset(keys.WORKERS, name, msgspec.json.encode(beat).decode())  # type: ignore[misc]
+            await client.hset(keys.WORKERS, _name(), msgspec.json.encode(beat).decode())  # type: ignore[misc]
         except (RedisError, OSError) as error:
             logger.warning("no heartbeat", error=str(error))
         await asyncio.sleep(heartbeat.INTERVAL)
+
+
+async def _leave(client: Redis) -> None:
+    """Who stops when told is not missed: only a process that died is called gone."""
+    try:
+        await client.hdel(keys.WORKERS, _name())  # type: ignore[misc]
+    except (RedisError, OSError) as error:
+        logger.warning("the heartbeat stays for a minute", error=str(error))
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -382,7 +382,10 @@ async def test_each_process_has_a_heartbeat_and_stops_when_it_is_told(rig: Rig) 
         await rig.put([make("a")])
         await until(rig.is_done, "applied")
         await _stopped(first)
+        (left,) = await rig.client.hkeys(keys.WORKERS)  # type: ignore[misc]
+        assert left.endswith(f":{second.pid}".encode()), "who stopped in good order is not missed"
         await _stopped(second)
+        assert not await rig.client.hlen(keys.WORKERS)  # type: ignore[misc]
 
 
 async def test_a_restart_of_redis_ends_no_worker_and_its_end_no_stop(rig: Rig, tmp_path: Path) -> None:

@@ -374,6 +374,33 @@ async def test_it_works_by_keyboard_and_on_a_small_screen(operator: Operator) ->
     assert await page.js("getComputedStyle(document.querySelector('.nav')).display") == "grid"
 
 
+async def test_any_days_can_be_looked_at(operator: Operator) -> None:
+    service, page = operator.service, operator.page
+    old = {"kind": "page.viewed", "sessionId": "old", "at": "2015-05-18T10:00:00Z", "data": {"path": "/"}}
+    await service.settle(await service.send(old))
+    await roll(service)
+    await operator.signs_in()
+    await page.until(READY)
+    await page.js("document.querySelector('.days summary').click()")
+    fill = "document.querySelectorAll('.days input')[{}].value = '{}'"
+    for place, day in enumerate(("2015-05-17", "2015-05-18")):
+        await page.js(fill.format(place, day))
+    await page.js("document.querySelector('.days button').click()")
+    await page.until(f"location.hash === '#/overview?range=2015-05-17..2015-05-18' && {READY}")
+    await page.until("document.getElementById('through').textContent.startsWith('17 May – 18 May 2015')")
+    assert (await operator.figures())["Sessions"] == "1"
+    assert await page.js("document.querySelector('.ranges [aria-current]').textContent") == "Days"
+    await page.js("document.querySelector('.nav a[href^=\"#/journeys\"]').click()")
+    await page.until("location.hash === '#/journeys?range=2015-05-17..2015-05-18'")
+    await page.until("document.querySelector('main').textContent.includes('1 shown')")
+    assert "18 May 2015, 10:00:00" in await page.js("document.querySelector('main').textContent")
+    for view in ("funnel", "paths", "onboarding", "referrals", "performance"):
+        assert "17 May – 18 May 2015" in await operator.goes(f"{view}?range=2015-05-17..2015-05-18"), view
+    assert "from lies before to" in await operator.goes("overview?range=2015-05-18..2015-05-16")
+    assert "17 May – 18 May 2015" in await operator.goes("funnel?range=2015-05-17..2015-05-18")
+    assert "17 May – 18 May 2015" in await operator.goes("overview?range=2015-99-17..2015-05-18"), "as before"
+
+
 async def test_no_table_is_cut_off(operator: Operator) -> None:
     service, end = operator.service, datetime.now(UTC)
     code = (await service.get("/v1/referrals/code?orgId=first")).body["code"]

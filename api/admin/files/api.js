@@ -49,6 +49,24 @@ export function ask(path, parameters = {}, signal = undefined) {
   return asOperator(given.length ? `${path}?${new URLSearchParams(given)}` : path, { signal });
 }
 
+const DAYS = /^(\d{4}-\d{2}-\d{2})\.\.(\d{4}-\d{2}-\d{2})$/;
+const isDay = (text) => !Number.isNaN(Date.parse(text));
+export const NAMED = ["24h", "7d", "30d", "90d"];
+
+/** The first and the last day of a range like `2026-11-01..2026-11-21`; null for any other text. */
+export function days(range) {
+  const found = DAYS.exec(range);
+  return found && isDay(found[1]) && isDay(found[2]) ? [found[1], found[2]] : null;
+}
+
+/** A range as the API is asked for it: by one of its names, or by UTC days, the last one included. */
+export function span(range) {
+  const chosen = days(range);
+  if (!chosen) return { timeRange: range };
+  const [first, last] = chosen.map((one) => Date.parse(one));
+  return { from: new Date(first).toISOString(), to: new Date(last + 86_400_000).toISOString() };
+}
+
 /** POST to a path of the API, with JSON or without. */
 export const post = (path, body = null) => asOperator(path, { method: "POST", body: body && JSON.stringify(body) });
 

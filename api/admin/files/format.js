@@ -49,7 +49,12 @@ export function bytes(value) {
 export const day = (time) => DAY.format(new Date(time));
 export const date = (time) => DATE.format(new Date(time));
 export const clock = (time) => CLOCK.format(new Date(time));
-export const moment = (time) => (time ? `${DAY.format(new Date(time))}, ${CLOCK.format(new Date(time))}` : NONE);
+/** Day and time, with the year when it is another one than now. */
+export function moment(time, now = new Date()) {
+  if (!time) return NONE;
+  const at = new Date(time);
+  return `${(at.getUTCFullYear() === now.getUTCFullYear() ? DAY : DATE).format(at)}, ${CLOCK.format(at)}`;
+}
 
 /** How long ago. */
 export function ago(time, now = Date.now()) {

@@ -1,11 +1,10 @@
 // The frame: sign-in, navigation, and which view is shown. The hash says which: `#/funnel?range=7d&funnel=default`.
 
-import { ask, isSignedIn, onRefused, signIn, signOut } from "./api.js";
+import { NAMED, ask, days, isSignedIn, onRefused, signIn, signOut } from "./api.js";
 import { fill, h, svg, to } from "./dom.js";
 import { clock, count, moment, range, short } from "./format.js";
 import { NAVIGATION, VIEWS } from "./views.js";
 
-const RANGES = ["24h", "7d", "30d", "90d"];
 const app = document.getElementById("app");
 let shown = null; // {name, view, parameters, data, abort, timer, kept}
 
@@ -133,7 +132,7 @@ function route() {
   stop();
   const view = VIEWS[name];
   const parameters = Object.fromEntries(new URLSearchParams(query));
-  parameters.range = RANGES.includes(parameters.range) ? parameters.range : (kept ?? "30d");
+  parameters.range = NAMED.includes(parameters.range) || days(parameters.range) ? parameters.range : (kept ?? "30d");
   shown = { name, view, parameters, abort: new AbortController(), data: null, kept: {} };
   document.title = `${view.title} · Milepost`;
   document.querySelector(".side").classList.remove("open");
@@ -153,8 +152,21 @@ function route() {
 }
 
 function ranges(name, parameters) {
-  return h("nav", { class: "ranges", "aria-label": "Time range" }, RANGES.map((one) =>
-    h("a", { href: to(name, { ...parameters, range: one, cursor: null }), "aria-current": one === parameters.range ? "true" : null }, one)));
+  const link = (one) => to(name, { ...parameters, range: one, cursor: null });
+  return h("nav", { class: "ranges", "aria-label": "Time range" },
+    NAMED.map((one) => h("a", { href: link(one), "aria-current": one === parameters.range ? "true" : null }, one)), ownDays(days(parameters.range), link));
+}
+
+/** For other days than the last ones. */
+function ownDays(chosen, link) {
+  const day = (title, value) => h("input", { type: "date", required: true, value, "aria-label": `${title} day, UTC` });
+  const [first, last] = [day("First", chosen?.[0]), day("Last", chosen?.[1])];
+  const submit = (event) => {
+    event.preventDefault();
+    location.hash = link(`${first.value}..${last.value}`);
+  };
+  return h("details", { class: "days" }, h("summary", { "aria-current": chosen ? "true" : null }, "Days"),
+    h("form", { onsubmit: submit }, h("p", { class: "note" }, "First and last day, UTC"), first, last, h("button", { class: "main", type: "submit" }, "Show")));
 }
 
 async function load(mine) {

@@ -1,6 +1,6 @@
 // How far sessions come, step by step.
 
-import { ask } from "./api.js";
+import { ask, span } from "./api.js";
 import { given, h } from "./dom.js";
 import { count, duration, number, percent, rate } from "./format.js";
 import { card, choice, empty, figures, grid, track } from "./parts.js";
@@ -11,9 +11,9 @@ export const funnel = {
   ranges: true,
   every: 60,
   async load({ parameters, signal }) {
-    return ask("api/admin/analytics/conversion-funnel", { timeRange: parameters.range, funnel: parameters.funnel }, signal).catch((problem) => {
+    return ask("api/admin/analytics/conversion-funnel", { ...span(parameters.range), funnel: parameters.funnel }, signal).catch((problem) => {
       // What the API says of a name that is none lists those there are; a link to one that was removed should not end there.
-      if (problem.status === 400 && parameters.funnel) return ask("api/admin/analytics/conversion-funnel", { timeRange: parameters.range }, signal);
+      if (problem.status === 400 && parameters.funnel) return ask("api/admin/analytics/conversion-funnel", { ...span(parameters.range) }, signal);
       throw problem;
     });
   },

@@ -1,6 +1,6 @@
 // One session in order, and the newest to choose from.
 
-import { ask } from "./api.js";
+import { ask, span } from "./api.js";
 import { given, h, to } from "./dom.js";
 import { ago, clock, count, duration, moment, number, short } from "./format.js";
 import { card, category, choice, facts, figures, further, grid, notice, stack, table, tag } from "./parts.js";
@@ -14,7 +14,7 @@ export const journeys = {
   ranges: true,
   async load({ parameters, signal }) {
     if (parameters.session) return ask("api/admin/analytics/user-journey", { sessionId: parameters.session }, signal);
-    return ask("api/admin/analytics/sessions", { timeRange: parameters.range, bots: parameters.bots, limit: 100, cursor: parameters.cursor }, signal);
+    return ask("api/admin/analytics/sessions", { ...span(parameters.range), bots: parameters.bots, limit: 100, cursor: parameters.cursor }, signal);
   },
   tools: (_, context) => [!context.parameters.session && choice("Bots", ["left out", SHOWN], context.parameters.bots === INCLUDED ? SHOWN : "left out", (chosen) => context.go({ bots: chosen === SHOWN ? INCLUDED : null, cursor: null })), search(context)],
   show: (data, context) => (data.steps ? journey(data, context.parameters) : latest(data, context)),

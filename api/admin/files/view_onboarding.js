@@ -1,6 +1,6 @@
 // Where users leave the onboarding.
 
-import { ask } from "./api.js";
+import { ask, span } from "./api.js";
 import { given } from "./dom.js";
 import { number, percent, seconds } from "./format.js";
 import { bars, card, figures, grid, notice, table, track } from "./parts.js";
@@ -10,7 +10,7 @@ export const onboarding = {
   about: "How far new users come with the steps of the checklist; of those who began in the time chosen.",
   ranges: true,
   every: 60,
-  load: ({ parameters, signal }) => ask("admin/plg/onboarding/overview", { timeRange: parameters.range }, signal),
+  load: ({ parameters, signal }) => ask("admin/plg/onboarding/overview", { ...span(parameters.range) }, signal),
   show: ({ totals, steps, actions }) => grid(
     !totals.users && notice("Nobody's onboarding began in this time. It does with the first step or first action that is sent of a user.", "key"),
     figures(

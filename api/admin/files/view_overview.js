@@ -1,6 +1,6 @@
 // Sessions of a range, and how they went.
 
-import { ask } from "./api.js";
+import { ask, span } from "./api.js";
 import { columns, lines } from "./chart.js";
 import { count, duration, number, rate, short } from "./format.js";
 import { bars, card, category, figures, grid, notice } from "./parts.js";
@@ -10,7 +10,7 @@ export const overview = {
   about: "What visitors did in the time chosen: sessions by when they began, how they went, and where they stopped.",
   ranges: true,
   every: 60,
-  load: ({ parameters, signal }) => ask("api/admin/analytics/overview", { timeRange: parameters.range }, signal),
+  load: ({ parameters, signal }) => ask("api/admin/analytics/overview", { ...span(parameters.range) }, signal),
   show: (data) => grid(
     !data.sessions && notice("No session began in this time. Sessions come from what pages and servers send: POST /v1/actions, or milepost.js on a page. /docs has examples.", "key"),
     figures(

@@ -1,6 +1,6 @@
 // What comes after what.
 
-import { ask } from "./api.js";
+import { ask, span } from "./api.js";
 import { given, h } from "./dom.js";
 import { number, percent } from "./format.js";
 import { card, grid, table, track } from "./parts.js";
@@ -10,7 +10,7 @@ export const paths = {
   about: "Where people go next: the most frequent steps from one category or page to another, from the start of a session to its end.",
   ranges: true,
   every: 60,
-  load: ({ parameters, signal }) => ask("api/admin/analytics/paths", { timeRange: parameters.range, limit: 50 }, signal),
+  load: ({ parameters, signal }) => ask("api/admin/analytics/paths", { ...span(parameters.range), limit: 50 }, signal),
   show: ({ steps }) => grid(card("Next steps", list(steps), { flush: true, about: "share: of all that left the same place" })),
 };
 

@@ -1,6 +1,6 @@
 // One metric: quantiles over time, and by path.
 
-import { ask } from "./api.js";
+import { ask, span } from "./api.js";
 import { lines } from "./chart.js";
 import { given, h } from "./dom.js";
 import { duration, fine, number } from "./format.js";
@@ -13,7 +13,7 @@ export const performance = {
   about: "How long things take, by what the API measures of itself and by the metrics that clients send: of half of the measurements, of 95 % and of 99 %.",
   ranges: true,
   every: 60,
-  load: ({ parameters, signal }) => ask("api/admin/analytics/performance", { timeRange: parameters.range, metric: parameters.metric }, signal),
+  load: ({ parameters, signal }) => ask("api/admin/analytics/performance", { ...span(parameters.range), metric: parameters.metric }, signal),
   tools: (data, { go }) => choice("Metric", [...new Set([...data.metrics, data.metric])], data.metric, (metric) => go({ metric })),
   show(data) {
     const say = OWN.has(data.metric) ? duration : fine;

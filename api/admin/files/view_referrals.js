@@ -1,6 +1,6 @@
 // How referrals fare, and who refers most.
 
-import { ask } from "./api.js";
+import { ask, span } from "./api.js";
 import { given } from "./dom.js";
 import { number, rate, seconds } from "./format.js";
 import { bars, card, figures, grid, stack, table, tag } from "./parts.js";
@@ -10,7 +10,7 @@ export const referrals = {
   about: "Who brings new customers: claims of referral codes in the time chosen, how many of them qualify, and what was granted.",
   ranges: true,
   every: 60,
-  load: ({ parameters, signal }) => ask("admin/plg/referrals/overview", { timeRange: parameters.range, limit: 50 }, signal),
+  load: ({ parameters, signal }) => ask("admin/plg/referrals/overview", { ...span(parameters.range), limit: 50 }, signal),
   show: (data) => grid(
     figures(
       ["Codes made", number(data.codes)],

@@ -29,11 +29,13 @@ class Update(NamedTuple):
     duplicate: bool = False
 
 
-def seconds(request: web.Request, default: float = WAIT_SECONDS) -> float:
-    """How long to wait for the outcome: `?wait=`, else `Prefer: wait=`, else `default`; 10 at most, 0 not at all."""
+def seconds(request: web.Request, default: float | None = None) -> float:
+    """How long to wait for the outcome: `?wait=`, `Prefer: wait=`, else `default`; 10 at most, 0 not at all."""
     text = request.query.get("wait")
+    if text is None and "wait" in request.headers.get("Prefer", "").lower():
+        return ingest.wanted_wait(request)
     if text is None:
-        return ingest.wanted_wait(request) if "wait" in request.headers.get("Prefer", "").lower() else default
+        return WAIT_SECONDS if default is None else default
     if _SECONDS.fullmatch(text) is None:
         raise errors.parameter("wait", "wait is a number of seconds")
     return min(ingest.MAX_WAIT, float(text))
@@ -44,7 +46,7 @@ def key(request: web.Request, given: str | None = None) -> str | None:
     return given if given is not None else request.headers.get("Idempotency-Key")
 
 
-async def begin(request: web.Request, default: float = WAIT_SECONDS) -> tuple[State, Sender, float]:
+async def begin(request: web.Request, default: float | None = None) -> tuple[State, Sender, float]:
     """The state, who sends, how long to wait. Who waits is told how things stand, and needs the scope `read`, too."""
     state = request.app[STATE]
     sender = await state.auth.sender(request, "ingest")

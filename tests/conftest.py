@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ from redis.asyncio import Redis
 from api.auth import key_source
 from db import connect, days, embedded, migrate, ports
 from db.settings import Settings
-from tests import oldest
+from tests import clock, oldest
 
 # A busy machine is no fault of an example.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -58,6 +59,13 @@ def _own_environment() -> Iterator[None]:
             patch.setattr(key_source, name, 30.0)
         patch.setattr(ports, "PORTS", ports.PORTS[number % 8 :: 8])  # one that is about to listen is free to the others
         yield
+
+
+@pytest.fixture(autouse=True)
+def _one_day() -> None:
+    """Nobody's quota or week ends in the middle of a test."""
+    if seconds := clock.until_midnight_has_passed():
+        time.sleep(seconds)
 
 
 @pytest.fixture(scope="session")

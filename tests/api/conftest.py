@@ -9,10 +9,22 @@ import asyncpg
 import pytest
 import structlog
 
+from api import reads, updates
+from api.referrals import routes as referrals
 from db import embedded
 from tests.api.listening import audience as audience_of
 from tests.api.service import Service, apart
 from tests.worker.rig import until
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _patient() -> Iterator[None]:
+    """A worker that takes its time on a busy machine is waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reads, "AFTER_SECONDS", 30.0)
+        patch.setattr(updates, "WAIT_SECONDS", 10.0)
+        patch.setattr(referrals, "ISSUE_SECONDS", 10.0)
+        yield
 
 
 @pytest.fixture(scope="package")

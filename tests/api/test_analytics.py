@@ -121,10 +121,9 @@ async def test_one_order_in_every_answer(ours: Service) -> None:
     }
     paths = (await ask(ours, "paths")).body["steps"]
     assert {"from": "nest", "to": "fenster", "times": 1, "share": 0.5} in paths
-    retention = (await ask(ours, "retention", weeks="1")).body["cohorts"]
-    assert [(one["visitors"], one["retained"]) for one in retention] == [
-        (3, [{"week": 0, "visitors": 3, "share": 1.0}])
-    ]
+    retention = (await ask(ours, "retention", weeks="2")).body["cohorts"]  # it may be Monday since a minute
+    ((visitors, retained),) = [(one["visitors"], one["retained"]) for one in retention if one["visitors"]]
+    assert (visitors, retained[0]) == (3, {"week": 0, "visitors": 3, "share": 1.0})
     steps = (await ask(ours, "user-journey", sessionId="s-1")).body
     assert [step["timeSpentMs"] for step in steps["steps"]] == [5000, 4000, 1000, 10000, None]
     assert steps["steps"][4]["changes"] == [{"path": "$.b", "before": 2.0, "after": 3}]
@@ -293,7 +292,7 @@ async def test_funnels_of_any_size(ours: Service) -> None:
 
 
 async def test_what_happens_now(ours: Service) -> None:
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)  # the end of s-3 is not in the next minute
     old = now - timedelta(minutes=7)
     await told(
         ours,

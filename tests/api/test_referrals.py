@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api.referrals import routes
 from db import keys, stream
 from db.settings import Settings
 from tests.api.service import Answer, Service, running
@@ -258,7 +259,8 @@ async def test_pages(service: Service, orgs: list[Org]) -> None:
         assert (answer.status, answer.error["code"]) == (400, "invalid_parameter"), query
 
 
-async def test_when_the_worker_is_away(settings: Settings) -> None:
+async def test_when_the_worker_is_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "ISSUE_SECONDS", 0.2)
     async with running(settings) as service:
         user = service.token("u", org_id="a")
         answer = await service.get(CODE, by=user)

@@ -31,6 +31,7 @@ async def test_who_finds_no_place_waits_a_little(monkeypatch: pytest.MonkeyPatch
     for _ in range(gates.FIRST):
         assert await gate.enter()
     assert not await gate.enter()
+    monkeypatch.setattr(gates, "WAIT_SECONDS", 60.0)
     waiting = asyncio.create_task(gate.enter())
     await asyncio.sleep(0)
     gate.leave(well=True, seconds=1)

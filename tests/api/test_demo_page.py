@@ -69,10 +69,12 @@ async def test_pages_of_any_origin_may_use_them(service: Service, path: str) -> 
 
 @pytest.mark.usefixtures("quiet")
 async def test_no_other_files(service: Service) -> None:
-    for name in ("page.html", "milepost.js", "..%2froutes.py", "%2e%2e", "x", "%00"):
+    for name in ("page.html", "milepost.js", "..%2froutes.py", "x", "%00"):
         assert (await service.get(f"/demo/{name}", by=None)).status == 404, name
     async with service.client.get("/demo", allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (302, "demo/")
+    async with service.client.get("/demo/%2e%2e", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (302, "docs"), "no file: the root"
 
 
 def test_the_sizes_told_are_those_of_the_files() -> None:

@@ -294,7 +294,7 @@ async def _no_reset(_: Any) -> None:
 
 
 async def test_idle_sessions_end_and_their_models_go(rig: Rig, ctx: Context) -> None:
-    old, young = NOW - HOUR, NOW - timedelta(minutes=10)
+    old, young = NOW - HOUR, datetime.now(UTC)
     await rig.put(
         [make("a", at=old, session_id="old"), make("b", at=young, session_id="young"), make("c", at=old, user_id="u")]
     )

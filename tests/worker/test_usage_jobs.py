@@ -90,16 +90,18 @@ async def test_a_partition_that_a_worker_holds_comes_to_its_turn_later(
 
 async def test_the_view_is_the_same_before_and_after_the_sweep(rig: Rig, ctx: Context) -> None:
     """From Redis as the worker wrote it, from Postgres before, from Postgres after."""
-    await rig.put([hold("a", NOW - HOUR), hold("b", NOW - HOUR, 7200)])
+    then = (NOW - HOUR).replace(minute=30, second=0)
+    now = then + 120 * SECOND  # of the same month, also when another one began since
+    await rig.put([hold("a", then), hold("b", then, 7200)])
     await rig.finish()
     catalog = catalogs.parse(CATALOG)
     held = plans.Plans([], catalog)
 
     async def seen() -> list[Any]:
         async with rig.pool.acquire() as conn:
-            loaded = await usage_view.load(conn, "user:ada", NOW)
+            loaded = await usage_view.load(conn, "user:ada", now)
         cached = await rig.client.get(keys.model(rig.partition("user:ada"), usage_view.name("user:ada")))
-        found = [usage_view.view(usage_view.decode(body), held, catalog, NOW) for body in (loaded, cached)]
+        found = [usage_view.view(usage_view.decode(body), held, catalog, now) for body in (loaded, cached)]
         return [one["meters"]["OPEN"]["reserved"] for one in found]
 
     assert await seen() == [2, 2]

@@ -109,7 +109,7 @@ def make(settings: Settings) -> web.Application:
         handler_args={"auto_decompress": False, "lingering_time": protocol.LINGER_SECONDS},
     )
     cors = app[CORS] = Cors(settings.cors_origins)
-    app.add_routes([web.route(one.method, one.path, around(one.handler, cors)) for one in routes()])
+    app.add_routes([web.route(one.method, one.path, around(one.handler, cors), **one.kwargs) for one in routes()])
     app.router.add_route("*", "/{path:.*}", around(_elsewhere(cors), cors, "none"))
     app.cleanup_ctx.append(lambda _: _lifetime(app, settings))
     app.cleanup_ctx.append(lambda _: certificates.lifetime(app, settings))

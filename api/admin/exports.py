@@ -26,7 +26,9 @@ PART: Final = 64 * 1024
 AT_ONCE: Final = 2
 """In one process: each holds a snapshot of the database open until its end."""
 SLOW_SECONDS: Final = 30.0
-"""Who takes none of a part for so long is cut off. Postgres waits a little longer for us: jobs/privacy/export.py."""
+"""Who takes none of a part for so long is cut off."""
+WHOLE_SECONDS: Final = 3600.0
+"""For all of it, however slowly it is taken: while a snapshot is open, Postgres clears nothing away."""
 READ_SECONDS: Final = 600.0
 """For what is sent at once: a table without an index for it is read as a whole."""
 HEADERS: Final = {
@@ -71,7 +73,7 @@ async def _write(
     """A fault before the first part is an answer like any other; behind it there is only the connection to tell by."""
     response, is_whole = web.StreamResponse(headers=HEADERS), False
     try:
-        async with aclosing(_parts(state, conn, user_id, org_id)) as parts:
+        async with asyncio.timeout(WHOLE_SECONDS), aclosing(_parts(state, conn, user_id, org_id)) as parts:
             while part := await asyncio.wait_for(anext(parts, b""), READ_SECONDS):
                 async with asyncio.timeout(SLOW_SECONDS):
                     if not response.prepared:
@@ -96,7 +98,7 @@ async def _parts(
 ) -> AsyncGenerator[bytes, None]:
     held: list[bytes] = []
     size = 0
-    async with aclosing(export.lines(conn, state.redis, user_id, org_id)) as lines:
+    async with aclosing(export.lines(conn, state.redis, user_id, org_id, SLOW_SECONDS)) as lines:
         async for _, line in lines:
             held.append(line.encode())
             size += len(held[-1]) + 1
@@ -107,4 +109,5 @@ async def _parts(
     yield b"\n".join([*held, b""])
 
 
-ROUTES: Final = (web.get("/v1/admin/export", exported),)
+# Not for HEAD: aiohttp would send the rows behind its head, where the next answer of a connection is read.
+ROUTES: Final = (web.get("/v1/admin/export", exported, allow_head=False),)

@@ -147,4 +147,5 @@ async def _write(response: EventStream, one: Listener, part: bytes) -> None:
         one.writing = False
 
 
-ROUTES: Final = (web.get("/v1/live", live),)
+# Not for HEAD: aiohttp would send the events behind its head, where the next answer of a connection is read.
+ROUTES: Final = (web.get("/v1/live", live, allow_head=False),)

@@ -344,7 +344,7 @@ SELECT to_jsonb(t) FROM visitor_hours t WHERE t.visitor = 'user:' || $1 AND $2::
 
 -- name: wait_for_reader
 -- of an export: who reads slowly leaves its transaction idle
-SET LOCAL idle_in_transaction_session_timeout = '60s';
+SELECT set_config('idle_in_transaction_session_timeout', $1, true);
 
 -- name: sessions_to_export
 SELECT session_id FROM user_sessions WHERE user_id = $1;

@@ -19,8 +19,10 @@ from jobs.action import Action
 from jobs.privacy import traces
 from jobs.privacy.tombstones import QUERIES
 
-PREFETCH: Final = 50
+PREFETCH: Final = 20
 """Rows in memory: a configuration may have 256 KiB."""
+ROW_SECONDS: Final = 30.0
+"""How long whoever reads may take for one row."""
 END: Final = "end"
 TABLES: Final = (
     *("user_sessions", "interaction_events", "configuration_snapshots", "performance_metrics", "tracked_events"),
@@ -34,11 +36,20 @@ _WAITING: Final = ("dead_letters", "follow_ups")
 
 
 async def lines(
-    conn: asyncpg.Connection, client: Redis, user_id: str | None, org_id: str | None
+    conn: asyncpg.Connection,
+    client: Redis,
+    user_id: str | None,
+    org_id: str | None,
+    row_seconds: float = ROW_SECONDS,
 ) -> AsyncGenerator[tuple[str, str], None]:
-    """(table, line) of every row, as of one moment; what the log holds and nobody has applied yet is not among it."""
+    """(table, line) of every row, as of one moment; what the log holds and nobody has applied yet is not among it.
+
+    `row_seconds`: who takes longer for a row may be ended by Postgres.
+    """
     number = 0
-    async with aclosing(_rows(conn, client, user_id, org_id)) as rows:
+    # Its transaction is idle while all that was fetched at once is read.
+    patience = f"{(PREFETCH + 1) * row_seconds * 1000:.0f}ms"
+    async with aclosing(_rows(conn, client, user_id, org_id, patience)) as rows:
         async for table, line in rows:
             number += 1
             yield table, line
@@ -46,10 +57,10 @@ async def lines(
 
 
 async def _rows(
-    conn: asyncpg.Connection, client: Redis, user_id: str | None, org_id: str | None
+    conn: asyncpg.Connection, client: Redis, user_id: str | None, org_id: str | None, patience: str
 ) -> AsyncGenerator[tuple[str, str], None]:
     async with conn.transaction(isolation="repeatable_read", readonly=True):
-        await conn.execute(QUERIES["wait_for_reader"])
+        await conn.execute(QUERIES["wait_for_reader"], patience)
         own = [row[0] for row in await conn.fetch(QUERIES["sessions_to_export"], user_id)]
         for table in TABLES:
             sessions = (own,) if table in _FACTS else ()

@@ -210,12 +210,7 @@ async def test_two_at_once_and_who_leaves_gives_the_place_back(pipe: Service) ->
 
 async def test_who_takes_nothing_is_cut_off(pipe: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "SLOW_SECONDS", 0.2)
-    await pipe.sql.execute(
-        "INSERT INTO interaction_events (id, subject, session_id, user_id, at, received_at, event_type, category, "
-        "selection_value) SELECT 'big-' || n, 'session:s', 's', 'ann', $1, $1, 'click', 'nest', repeat('x', 100000) "
-        "FROM generate_series(1, 400) n",
-        datetime.now(UTC),
-    )
+    await big(pipe, 400)
     reader, writer = await asyncio.open_connection(pipe.client.server.host, pipe.client.server.port, limit=1024)
     key = await pipe.make_key("admin")
     writer.write(f"GET {PATH}?userId=ann HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
@@ -224,6 +219,62 @@ async def test_who_takes_nothing_is_cut_off(pipe: Service, monkeypatch: pytest.M
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await reader.readexactly(40_000_000)
     writer.close()
+
+
+async def big(service: Service, number: int) -> None:
+    """Rows that are a part each."""
+    await service.sql.execute(
+        "INSERT INTO interaction_events (id, subject, session_id, user_id, at, received_at, event_type, category, "
+        "selection_value) SELECT 'big-' || n, 'session:s', 's', 'ann', $1, $1, 'click', 'nest', repeat('x', 100000) "
+        "FROM generate_series(1, $2::int) n",
+        *(datetime.now(UTC), number),
+    )
+
+
+def taken_slowly(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Each part takes so long to send."""
+    write = web.StreamResponse.write
+
+    async def slowly(self: Any, data: bytes) -> None:
+        await write(self, data)
+        await asyncio.sleep(seconds)
+
+    monkeypatch.setattr(web.StreamResponse, "write", slowly)
+
+
+async def test_postgres_waits_for_who_takes_each_part_in_time(pipe: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(export, "PREFETCH", 30)
+    taken_slowly(monkeypatch, 0.1)
+    await big(pipe, 35)
+    assert len(await lines(await ask(pipe, userId="ann"))) == 35
+
+
+async def test_no_snapshot_is_open_for_ever(pipe: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "WHOLE_SECONDS", 1.0)
+    taken_slowly(monkeypatch, 0.1)
+    await big(pipe, 200)
+    got: list[bytes] = []
+    response = await ask(pipe, userId="ann")
+    with pytest.raises(aiohttp.ClientError):
+        await take(response, got)
+    assert got
+    assert b'"end"' not in b"".join(got)
+
+
+@pytest.mark.parametrize("path", [f"{PATH}?userId=ann", "/v1/live?userId=ann"])
+async def test_the_head_alone_is_not_to_be_had(pipe: Service, path: str) -> None:
+    """Rows behind it would be read as the next answer of the connection."""
+    await many(pipe, "ann")
+    head = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {await pipe.make_key('admin')}\r\n\r\n"
+    reader, writer = await asyncio.open_connection(pipe.client.server.host, pipe.client.server.port)
+    writer.write((head + "GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").encode())
+    async with asyncio.timeout(10):
+        first, _, rest = (await reader.read()).partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 405 ")
+    assert rest.startswith(b"HTTP/1.1 404 ")
+    writer.close()
+    await writer.wait_closed()
 
 
 async def _until_nobody_exports(service: Service) -> None:

@@ -21,7 +21,7 @@ import pytest
 from redis.asyncio import Redis
 
 from api.auth import key_source
-from db import connect, days, embedded, migrate, ports
+from db import appending, connect, days, embedded, migrate, ports
 from db.settings import Settings
 from tests import clock, oldest
 
@@ -57,6 +57,7 @@ def _own_environment() -> Iterator[None]:
         number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
         for name in ("REDIS_SECONDS", "POSTGRES_SECONDS"):
             patch.setattr(key_source, name, 30.0)
+        patch.setattr(appending, "FLUSH_SECONDS", 30.0)
         patch.setattr(ports, "PORTS", ports.PORTS[number % 8 :: 8])  # one that is about to listen is free to the others
         yield
 

@@ -61,6 +61,7 @@ def _is_redis(url: str) -> bool:
         Redis.from_url(url).connection_pool.make_connection()
     except ValueError:
         return False
-    except (TypeError, RedisError):
+    # The last two: what redis-py makes of a `retry` that is text, and of a `protocol` that is no number.
+    except (TypeError, RedisError, AttributeError, NameError):
         raise ValueError("behind the ? of a Redis URL stands what redis-py's connections do not take") from None
     return True

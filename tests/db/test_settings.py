@@ -75,6 +75,8 @@ def test_the_log_may_have_a_redis_of_its_own() -> None:
         ("MILEPOST_REDIS_URL", "rediss://h/0?ssl_nobody=1", "MILEPOST_REDIS_URL: behind the ? of a Redis URL"),
         ("MILEPOST_REDIS_URL", "rediss://h/0?ssl_cert_reqs=maybe", "MILEPOST_REDIS_URL: behind the ? of a Redis URL"),
         ("MILEPOST_STREAM_URL", "rediss+cluster://h:1,i:2?ssl_nobody=1", "MILEPOST_STREAM_URL: behind the ? of a"),
+        ("MILEPOST_REDIS_URL", "redis://h/0?retry=3", "MILEPOST_REDIS_URL: behind the ? of a Redis URL"),
+        ("MILEPOST_REDIS_URL", "redis://h/0?protocol=x", "MILEPOST_REDIS_URL: behind the ? of a Redis URL"),
         ("MILEPOST_REDIS_URL", "redis+cluster://h:1", "MILEPOST_REDIS_URL: arq speaks to one Redis"),
         ("MILEPOST_STREAM_URL", "h:6379", "MILEPOST_STREAM_URL: a Redis looks like redis://"),
         ("MILEPOST_STREAM_URL", "redis+cluster://h:1/3", "MILEPOST_STREAM_URL: a cluster looks like"),

@@ -12,7 +12,7 @@ ORDER BY start, measure, key;
 
 -- name: histograms
 -- of each start as two arrays: 22,000 rows take Python longer than Postgres
-SELECT start, array_agg(key::int) AS buckets, array_agg(n) AS counts, sum(total)::double precision AS total,
+SELECT start, array_agg(key::int) AS buckets, array_agg(n) AS counts, sum(total) AS total,
     max(most) AS most
 FROM rollups WHERE grain = $1 AND measure = $2 AND start >= $3 AND start < $4 GROUP BY start;
 
@@ -80,7 +80,7 @@ GROUP BY r.measure, r.key;
 -- of each path, whose keys begin with $4 and go on with a bucket and `]`, over starts of several grains; a digit and a
 -- minus come before `:`. OFFSET 0: probe by probe, as the planner takes a range for a third of everything
 SELECT b.prefix, array_agg(substr(rtrim(b.key, ']'), length(b.prefix) + 1)::int) AS buckets,
-    array_agg(b.n::bigint) AS counts, sum(b.total)::double precision AS total, max(b.most) AS most
+    array_agg(b.n::bigint) AS counts, sum(b.total) AS total, max(b.most) AS most
 FROM (
     SELECT k.prefix, r.key, sum(r.n) AS n, sum(r.total) AS total, max(r.most) AS most
     FROM unnest($4::text[]) AS k (prefix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 import asyncpg
@@ -79,10 +80,10 @@ class _Values:
 
     def __init__(self) -> None:
         self.buckets: dict[int, int] = defaultdict(int)
-        self.total = 0.0
+        self.total = Decimal()
         self.most: float | None = None
 
-    def add(self, buckets: Sequence[int], counts: Sequence[int], total: float, most: float | None) -> None:
+    def add(self, buckets: Sequence[int], counts: Sequence[int], total: Decimal, most: float | None) -> None:
         """One more."""
         for index, n in zip(buckets, counts, strict=True):
             self.buckets[index] += n
@@ -104,7 +105,7 @@ class _Values:
         """null where there is no value."""
         number = sum(self.buckets.values())
         found = zip(_QUANTILES, cells.quantiles(self.buckets, list(_QUANTILES.values())), strict=True)
-        mean = self.total / number if number else None
+        mean = float(self.total / number) if number else None
         return {"count": number, "mean": mean, **{name: self._most(q) for name, q in found}, "max": self.most}
 
     def _most(self, found: float | None) -> float | None:

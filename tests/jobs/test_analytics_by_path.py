@@ -68,6 +68,20 @@ async def test_what_is_told_is_exact(conn: asyncpg.Connection, monkeypatch: pyte
             assert figures["missedAtMost"] == 0
 
 
+async def test_what_is_left_beside_huge_values_is_exact(
+    conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client can name any value: what it names leaves the mean of the others as it is."""
+    monkeypatch.setattr(performance, "PATHS_MOST", 1)
+    huge = {"metricName": "api_response_time", "value": 1e15, "additionalData": {"path": "/huge"}}
+    usual = {"metricName": "api_response_time", "value": 0.3}
+    made = [make(f"m{n}", "metric.recorded", huge if n else usual, at=NOW, session_id="s") for n in range(90)]
+    await record(conn, made)
+    await rolled(conn)
+    figures = await performance.read(conn, answers.span(NOW - RANGES[0], NOW, NOW), "api_response_time")
+    assert (figures["other"]["count"], figures["other"]["mean"]) == (1, 0.3)
+
+
 async def test_a_metric_without_paths_is_all_of_it_other(conn: asyncpg.Connection) -> None:
     await record(conn, [action for _, _, action in measured(20, "lcp")])
     await rolled(conn)

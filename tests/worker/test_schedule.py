@@ -23,7 +23,7 @@ from arq.jobs import Job
 from arq.worker import Worker, func
 from redis.asyncio import Redis
 
-from db import days, keys
+from db import connect, days, keys
 from jobs.tracking.session import Session
 from jobs.tracking.states import encode
 from tests import clock
@@ -32,6 +32,7 @@ from tests.jobs.making import NOW, make
 from tests.worker import rig as rigs
 from tests.worker.rig import Rig, until
 from worker import arq_redis, schedule
+from worker import process as worker_process
 from worker.context import Context
 
 # arq closes its pool by a name that redis-py has given up.
@@ -404,6 +405,17 @@ async def test_a_restart_of_redis_ends_no_worker_and_its_end_no_stop(rig: Rig, t
                 assert worker.returncode is None
             assert worker.returncode is None
             await _stopped(worker)
+        await client.aclose()
+
+
+async def test_a_redis_that_does_not_answer_holds_no_stop_up(tmp_path: Path) -> None:
+    with valkey(tmp_path / "one") as url:
+        client = await ready(url)
+        waiting = connect.redis(url, timeout=600)
+        await client.client_pause(600_000)
+        async with asyncio.timeout(rigs.PATIENCE):
+            await worker_process._leave(waiting)
+        await waiting.aclose()
         await client.aclose()
 
 

@@ -39,6 +39,10 @@ SELECT session_id, tries FROM sessions_aside a WHERE session_id = ANY($1::text[]
 INSERT INTO sessions_aside (session_id, reason, tries, since, due_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (session_id) DO UPDATE SET reason = EXCLUDED.reason, tries = EXCLUDED.tries, due_at = EXCLUDED.due_at;
 
+-- name: counted_aside
+SELECT r.counted FROM sessions_aside a JOIN session_rollups r ON r.session_id = a.session_id
+WHERE EXISTS (SELECT FROM user_sessions s WHERE s.session_id = a.session_id);
+
 -- name: forget_aside
 DELETE FROM sessions_aside WHERE session_id = ANY($1::text[]) RETURNING session_id;
 

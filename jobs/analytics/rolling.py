@@ -66,17 +66,17 @@ async def roll(conn: asyncpg.Connection, now: datetime) -> Pass:
     return Pass(step.number, is_done, faults)
 
 
-async def count_now(conn: asyncpg.Connection, ids: Sequence[str], now: datetime) -> int:
+async def count_now(conn: asyncpg.Connection, ids: Sequence[str], now: datetime) -> None:
     """Reckon these sessions, also those that are aside; who still cannot be reckoned counts for nothing until it can.
 
-    How many keep what they were counted for, since nobody can read it. Those that are gone are left to the passes,
-    which take their notes away, too. The caller owns the transaction.
+    What nobody can read stays counted, and aside. Those that are gone are left to the passes, which take their notes
+    away, too. The caller owns the transaction.
     """
     await conn.execute(QUERIES["wait_rolling"])
     catalog = await catalogs.load(conn)
     there = [one.session_id for one in await counting.sessions(conn, ids)]
     faults = await _Step(conn, funnels(catalog.analytics, catalog.funnels), set(there), now).roll(there)
-    return await _take_back(conn, [one.session_id for one in faults], now)
+    await _take_back(conn, [one.session_id for one in faults], now)
 
 
 async def take_back_aside(conn: asyncpg.Connection, ids: Sequence[str], now: datetime) -> None:
@@ -86,15 +86,18 @@ async def take_back_aside(conn: asyncpg.Connection, ids: Sequence[str], now: dat
         await _take_back(conn, sorted(await aside.known(conn, ids)), now)
 
 
-async def _take_back(conn: asyncpg.Connection, ids: Sequence[str], now: datetime) -> int:
-    """How many cannot be: what they count for cannot be read."""
+async def unreadable(conn: asyncpg.Connection) -> int:
+    """How many sessions are aside of which nobody can read what they count for."""
+    return sum(cells.readable(row["counted"]) is None for row in await conn.fetch(QUERIES["counted_aside"]))
+
+
+async def _take_back(conn: asyncpg.Connection, ids: Sequence[str], now: datetime) -> None:
     held = await conn.fetch(QUERIES["load_counted"], ids) if ids else []
     readable = [row["session_id"] for row in held if cells.readable(row["counted"]) is not None]
     sums = Sums({}, {})
     await recounting.take_back(conn, readable, sums)
     await recounting.save(conn, sums, now)
     await _tell_latest(conn, [], set(ids))
-    return len(held) - len(readable)
 
 
 async def _leave(conn: asyncpg.Connection, ids: Sequence[str], due: set[str], now: datetime) -> None:

@@ -42,7 +42,7 @@ Moved = Callable[[str], None]
 
 
 class Unreadable(Exception):
-    """What sessions of theirs counted for cannot be read and taken back; `python -m jobs rebuild` mends it."""
+    """What sessions counted for, maybe theirs, cannot be read and taken back; `python -m jobs rebuild` mends it."""
 
 
 @dataclass(slots=True)
@@ -199,7 +199,9 @@ class Erasure:
         if counted:
             await self.conn.execute(counting.QUERIES["look_again"], counted)
         ids = sorted({*found, *counted})
-        unreadable = await self._count_now(ids)
+        await self._count_now(ids)
+        # Whosesoever: of a shared session nothing tells a later run any more that they were in it.
+        unreadable = await rolling.unreadable(self.conn)
         async with asyncio.timeout(ROLL_SECONDS):
             while await self.conn.fetchval(QUERIES["still_counted"], ids, [] if unreadable else visitors):
                 self.moved("rollups")
@@ -209,17 +211,17 @@ class Erasure:
         async with self.conn.transaction():
             await rolling.drop_configurations(self.conn)
         if unreadable:
-            raise Unreadable(f"what {unreadable} of their sessions counted for cannot be read: python -m jobs rebuild")
+            raise Unreadable(
+                f"what {unreadable} sessions counted for cannot be read, maybe theirs: python -m jobs rebuild"
+            )
 
-    async def _count_now(self, ids: Sequence[str]) -> int:
-        """No pass is waited for, which would leave what is aside. How many sessions cannot be taken back."""
-        unreadable = 0
+    async def _count_now(self, ids: Sequence[str]) -> None:
+        """No pass is waited for, which would leave what is aside."""
         for begin in range(0, len(ids), rolling.SESSIONS):
             self.moved(f"rollups, {len(ids) - begin:,} sessions left")
             async with self.conn.transaction():
                 some = ids[begin : begin + rolling.SESSIONS]
-                unreadable += await rolling.count_now(self.conn, some, datetime.now(UTC))
-        return unreadable
+                await rolling.count_now(self.conn, some, datetime.now(UTC))
 
     async def _traces(self, found: Mapping[str, str]) -> None:
         await traces.forget(self.client, self.partitions, self.user_id)

@@ -21,6 +21,10 @@ class Beats:
 
     def tell(self, now: float, applied: Mapping[int, int], failure: str | None) -> dict[str, Any]:
         """`applied`: partition -> actions since the start; `rates` in the answer: a second, over the last minute."""
+        if self._held[-1][0] > now:
+            # The clock was set back: what is held is of no minute that can be told.
+            self._held.clear()
+            self._held.append((now, Counter(applied)))
         self._held.append((now, Counter(applied)))
         while self._held[1][0] <= now - RECENT:
             self._held.popleft()

@@ -26,3 +26,10 @@ def test_rates_are_of_the_last_minute() -> None:
 
 def test_a_young_process_tells_no_more_than_it_did() -> None:
     assert Beats(START).tell(START + 0.1, {7: 40}, None)["rates"] == {"7": 40.0}
+
+
+def test_a_clock_that_is_set_back_makes_no_rate() -> None:
+    beats = Beats(START)
+    beats.tell(START + 50, {0: 5_000}, None)
+    assert beats.tell(START - 3_600, {0: 5_010}, None)["rates"] == {}
+    assert beats.tell(START - 3_590, {0: 5_020}, None)["rates"] == {"0": 1.0}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -15,13 +15,16 @@ from redis.exceptions import RedisError
 from db import slots
 
 _POSTGRES: Final = re.compile(r"postgres(?:ql)?://([^/?#]*)", re.DOTALL)
+_SSLMODES: Final = dict.fromkeys(("disable", "allow", "prefer", "require", "verify-ca", "verify-full"))
 _ESCAPED: Final = "special characters of a password are written like %40"
 
 
 def postgres(url: str) -> str:
-    """postgresql://[user[:password]@][host[:port],…][/database]; or nothing. Raises ValueError."""
+    """postgresql://[user[:password]@][host[:port],…][/database][?sslmode=…]; or nothing. Raises ValueError."""
     if url and not _is_postgres(url):
         raise ValueError(f"a database looks like postgresql://user:password@host:5432/name; {_ESCAPED}")
+    if not {value for name, value in parse_qsl(url.partition("?")[2]) if name == "sslmode"} <= _SSLMODES.keys():
+        raise ValueError(f"sslmode is one of {', '.join(_SSLMODES)}")
     return url
 
 

@@ -20,6 +20,8 @@ from db import connect, keys, log
 
 logger = log.get("schedule")
 
+ANSWER_SECONDS: Final = 10.0
+"""A connection that says nothing for so long is given up for a new one."""
 STOP_SECONDS: Final = 5.0
 """How long the jobs under way may take to end when the process is stopped."""
 
@@ -42,6 +44,7 @@ async def connected(url: str, queue: str = keys.ARQ_QUEUE) -> ArqRedis:
     faults: list[type[Exception]] = [exceptions.ConnectionError, exceptions.TimeoutError, OSError, BusyLoadingError]
     pool = ConnectionPool.from_url(
         url,
+        socket_timeout=ANSWER_SECONDS,
         socket_connect_timeout=5,
         retry=Retry(ExponentialBackoff(cap=1, base=0.05), 30, supported_errors=tuple(faults)),  # type: ignore[arg-type]
         retry_on_timeout=True,

@@ -70,6 +70,11 @@ def test_the_log_may_have_a_redis_of_its_own() -> None:
         ),
         ("MILEPOST_READ_DATABASE_URL", "a b", "MILEPOST_READ_DATABASE_URL: a database looks like"),
         ("MILEPOST_DATABASE_URL", "postgresql://h:x/n", "MILEPOST_DATABASE_URL: a database looks like"),
+        (
+            "MILEPOST_DATABASE_URL",
+            "postgresql://h/n?sslmode=bogus",
+            "MILEPOST_DATABASE_URL: sslmode is one of disable, ",
+        ),
         ("MILEPOST_REDIS_URL", "http://h", "MILEPOST_REDIS_URL: a Redis looks like redis://"),
         ("MILEPOST_REDIS_URL", "redis://h:x", "MILEPOST_REDIS_URL: a Redis looks like redis://"),
         ("MILEPOST_REDIS_URL", "rediss://h/0?ssl_nobody=1", "MILEPOST_REDIS_URL: behind the ? of a Redis URL"),

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -23,6 +24,7 @@ from arq.jobs import Job
 from arq.worker import Worker, func
 from redis.asyncio import Redis
 
+from bench.proxy import Proxy
 from db import connect, days, keys
 from jobs.tracking.session import Session
 from jobs.tracking.states import encode
@@ -387,6 +389,22 @@ async def test_each_process_has_a_heartbeat_and_stops_when_it_is_told(rig: Rig) 
         assert left.endswith(f":{second.pid}".encode()), "who stopped in good order is not missed"
         await _stopped(second)
         assert not await rig.client.hlen(keys.WORKERS)  # type: ignore[misc]
+
+
+async def test_a_silent_connection_is_given_up_for_a_new_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the machine of Redis is gone without a word, and another has its address."""
+    monkeypatch.setattr(arq_redis, "ANSWER_SECONDS", 0.5)
+    parts = urlsplit(rig.settings.redis_url)
+    proxy = Proxy(parts.port or 0)
+    proxy.found_dead = 10 * rigs.PATIENCE
+    await proxy.start()
+    netloc = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
+    redis = await arq_redis.connected(parts._replace(netloc=netloc).geturl())
+    await proxy.cut("silent", 0.1)
+    async with asyncio.timeout(rigs.PATIENCE):
+        assert await redis.ping()
+    await redis.aclose(close_connection_pool=True)
+    await proxy.stop()
 
 
 async def test_a_restart_of_redis_ends_no_worker_and_its_end_no_stop(rig: Rig, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from db import ending
 from jobs.privacy import erasure, orders
 from tests.api.service import Answer, Service
 from worker import privacy_jobs
@@ -147,8 +148,7 @@ async def test_who_is_stopped_gives_the_order_back(
         patch.setattr(erasure.Erasure, "_letters", waits)
         task = asyncio.create_task(work(service))
         await begun.wait()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ending.ended(task)
     receipt = await read(service, admin, order)
     assert (receipt["status"], receipt["failure"]) == ("waiting", None)
     assert await work(service) == "1 erased"

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from api import app
 from api.live import audience, listener
-from db import connect, keys, live, models, partitions
+from db import connect, ending, keys, live, models, partitions
 from db.settings import Settings
 from db.stream import Position
 from tests.api.listening import Stream, listening
@@ -112,8 +112,7 @@ async def test_a_worker_that_dies_behind_its_commit(settings: Settings, renumber
             try:
                 assert (await one.state(1))[0].data["hasCreatedClip"] is True
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await ending.ended(task)
 
 
 async def test_who_begins_to_listen_while_a_worker_publishes_is_told_with_the_change_itself(service: Service) -> None:

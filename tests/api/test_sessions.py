@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from api import reads, sessions
-from db import connect, keys, stream
+from db import connect, ending, keys, stream
 from db.settings import Settings
 from jobs.tracking.states import AUTO
 from tests.api.service import Service, _drain, running
@@ -200,8 +200,7 @@ async def test_what_a_worker_left_behind_between_commit_and_cache_is_mended(sett
             await service.settle(await service.send(click(session)))
             assert (await service.get(f"/v1/sessions/{session}")).body["interactions"] == 3
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ending.ended(task)
 
 
 async def test_waiting_for_the_outcome(service: Service) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from db import listening
+from db import ending, listening
 from db.settings import Settings
 from tests.api.service import running
 from tests.worker.rig import until
@@ -55,9 +55,7 @@ class Between:
 
 async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
     """Whatever they ended with."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*map(ending.ended, tasks))
 
 
 @asynccontextmanager

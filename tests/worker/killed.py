@@ -17,7 +17,7 @@ from typing import Any
 from asyncpg.connection import Connection
 from redis.asyncio.connection import AbstractConnection
 
-from db import connect
+from db import connect, ending
 from db.settings import Settings
 from tests.worker.rig import Rig, until
 from worker import drain
@@ -73,8 +73,7 @@ async def run() -> None:
     task = asyncio.create_task(drain.Drain(settings, pool, client, server).run())
     rig = Rig(settings, pool, looking, server)
     await until(rig.is_done, "all is applied and trimmed")
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await ending.ended(task)
 
 
 async def _whole(work: Callable[[], Awaitable[None]]) -> None:

@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 from redis.asyncio import Redis
 
-from db import connect, keys, partitions, stream
+from db import connect, ending, keys, partitions, stream
 from db.connect import Server
 from db.settings import Settings
 from db.stream import Position
@@ -79,8 +79,7 @@ class Rig:
         try:
             await until(lambda: self._is_done(task), "all is applied and trimmed")
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ending.ended(task)
 
     async def _is_done(self, task: asyncio.Task[None]) -> bool:
         if task.done():

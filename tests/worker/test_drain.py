@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisGone
 
-from db import connect, models, stream
+from db import connect, ending, models, stream
 from tests.jobs.making import NOW, START, make
 from tests.worker import rig as rigs
 from tests.worker.rig import Rig, until
@@ -47,8 +47,7 @@ async def test_a_day_that_cannot_be_made_now_ends_nothing(rig: Rig) -> None:
         assert worker.failure == "LockNotAvailableError"
         assert not task.done()
     await until(rig.is_done, "it goes on")
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await ending.ended(task)
     await rig.check([make("a")])
 
 
@@ -146,9 +145,7 @@ async def test_three_drains_share_the_partitions_and_count_once(rig: Rig) -> Non
         for begin in range(0, 900, 90):
             await rig.put(actions[begin : begin + 90], size=5)
         await until(rig.is_done, "all is applied")
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*map(ending.ended, tasks))
     await rig.check(actions)
 
 
@@ -171,8 +168,7 @@ async def test_a_partition_is_taken_over_within_a_moment(rig: Rig, how: str) -> 
         await holder.close()
     await until(rig.is_done, "taken over")
     assert time.monotonic() - began < 15
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await ending.ended(task)
     await rig.check([make("a"), make("b", session_id="s2"), make("c", session_id="s5")])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 import pytest
 from redis.asyncio import Redis
 
-from db import keys, live
+from db import ending, keys, live
 from db.live import Entry
 from db.stream import Position
 from jobs.family import Live
@@ -94,8 +94,7 @@ async def test_whenever_somebody_begins_they_learn_of_the_last_change(rig: Rig) 
 
     task = asyncio.create_task(rig.drain().run())
     await asyncio.gather(listen(), go_on())
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await ending.ended(task)
     await rig.finish()
     for user, (since, known) in begun.items():
         assert await used(rig, user) == number

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from redis.exceptions import ConnectionError as RedisGone
 
-from db import connect, keys, models, stream
+from db import connect, ending, keys, models, stream
 from jobs.tracking.session import Session
 from jobs.tracking.states import encode
 from tests.jobs.making import make
@@ -40,8 +40,7 @@ async def test_a_cache_that_could_not_be_written_does_not_stay_old(rig: Rig, mon
     assert failing == [0]
     await rig.check([make("a"), make("b")])
     assert await rig.model("s") != old
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await ending.ended(task)
 
 
 async def test_an_older_position_never_overwrites_a_newer_model(rig: Rig) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from db import keys
+from db import ending, keys
 from db.settings import Settings
 from jobs.effects import deliveries
 from tests.worker import receiver
@@ -161,8 +161,7 @@ async def test_a_redis_that_is_away_costs_nothing_but_time(settings: Settings) -
         ids = await receiver.commit(made.pool, [effect()])
         away.put(ids)
         await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ending.ended(task)
         made.open()
         await made.hurry()
         await made.stands(delivered=1)

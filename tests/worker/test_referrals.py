@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from db import keys, metrics
+from db import ending, keys, metrics
 from db.appending import Log
 from db.settings import Settings
 from jobs.action import Action
@@ -65,9 +65,7 @@ async def workers(settings: Settings, number: int) -> AsyncIterator[list[Rig]]:
         try:
             yield found
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*map(ending.ended, tasks))
 
 
 async def quiet(rig: Rig) -> None:

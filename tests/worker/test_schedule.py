@@ -25,7 +25,7 @@ from arq.worker import Worker, func
 from redis.asyncio import Redis
 
 from bench.proxy import Proxy
-from db import connect, days, keys
+from db import connect, days, ending, keys
 from jobs.tracking.session import Session
 from jobs.tracking.states import encode
 from tests import clock
@@ -72,8 +72,7 @@ async def serving(rig: Rig, *functions: Any) -> AsyncIterator[Worker]:
     try:
         yield running
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ending.ended(task)
         await arq_redis.stop(running)
         await redis.aclose(close_connection_pool=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from db import days, keys, stored_catalog
+from db import days, ending, keys, stored_catalog
 from jobs.action import Action
 from jobs.usage import plans
 from jobs.usage import rows as usage_rows
@@ -110,9 +110,7 @@ async def test_four_drains_at_once_give_a_limit_away_exactly_once(metered: Rig) 
         await metered.put(actions + actions[:50], size=3)
         await metered.finish(drains[0])
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*map(ending.ended, tasks))
     assert await metered.fetch("SELECT used FROM usage_counters ORDER BY subject") == [5] * 5
     assert await metered.fetch("SELECT count(*) FROM usage_records WHERE booked = 1") == [25]
     await check(metered, actions)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from db import ending
 from db.settings import Settings
 from jobs.usage.rows import QUERIES
 from tests.api.service import Service, _drain, running
@@ -88,8 +89,7 @@ async def test_what_was_not_decided_in_time_is_decided_once(settings: Settings) 
                 while (await ada.consume("AI_ANALYSIS", quantity=3)).status != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         finally:
-            draining.cancel()
-            await asyncio.gather(draining, return_exceptions=True)
+            await ending.ended(draining)
 
 
 async def test_a_decision_has_to_be_waited_for(settings: Settings) -> None:

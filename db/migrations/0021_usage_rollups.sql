@@ -34,7 +34,8 @@ CREATE FUNCTION usage_band(used bigint, most bigint) RETURNS smallint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN most > 0 THEN least(div(used::numeric * 100, most), 100)::smallint ELSE -1 END $$;
 
--- In the transaction of whoever writes counters, whatever for.
+-- In the transaction of whoever writes counters, whatever for. A statement has the tables of its own trigger alone, so
+-- that each has a query of its own.
 CREATE FUNCTION note_usage_changes() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
